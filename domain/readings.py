@@ -70,7 +70,8 @@ class Waveforms:
     @property
     def end_us(self) -> Int64:
         """Time of each packet's last sample, ``(n,)``."""
-        return self.start_us + round((self.samples.shape[2] - 1) / self.rate_hz * 1e6)
+        span_us = round((self.samples.shape[2] - 1) / self.rate_hz * 1e6)
+        return np.asarray(self.start_us + span_us, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

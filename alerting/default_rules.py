@@ -1,0 +1,75 @@
+"""The rules a new home starts with: rows of table ``rule``, changed there, not here.
+
+Levels follow common practice for the sensor's purpose and are starting points
+for the engineer of the city, not law; the vibration limits alone come from a
+standard (DIN 4150-3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _threshold(
+    rule_id: str,
+    kind: str,
+    metric: str,
+    unit: str,
+    levels: dict[int, float],
+    clear: float,
+    zh: str,
+    en: str,
+    **more: Any,
+) -> dict[str, Any]:
+    settings = {
+        "metric": metric, "unit": unit, "levels": {str(s): v for s, v in levels.items()}, "clear": clear,
+        "title": {"zh": zh, "en": en}, **more,
+    }  # fmt: skip
+    return {"id": rule_id, "detector": "threshold", "kind": kind, "settings": settings}
+
+
+def _camera(event: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
+    settings = {"type": event, "title": {"zh": zh, "en": en}, **more}
+    return {"id": f"camera.{event}", "detector": "camera_event", "kind": f"camera.{event}", "settings": settings}
+
+
+DEFAULT_RULES: list[dict[str, Any]] = [
+    {
+        "id": "vibration.limit", "detector": "vibration_limit", "kind": "vibration.limit",
+        "settings": {"title": {"zh": "房屋振动超限", "en": "Building vibration over limit"}},
+    },
+    {
+        "id": "vibration.shaking", "detector": "sta_lta", "kind": "vibration.shaking",
+        "settings": {"title": {"zh": "房屋晃动", "en": "Building is shaking"}},
+    },
+    _threshold("fire.temperature", "fire.temperature", "temperature_c", "°C", {3: 60, 2: 75, 1: 90}, 55,
+               "温度过高", "Temperature too high"),
+    _threshold("fire.smoke", "fire.smoke", "smoke_ppm", "ppm", {3: 300, 2: 600, 1: 1000}, 200,
+               "烟雾浓度过高", "Smoke detected", off_delay_s=30),
+    _threshold("gas.leak", "gas.leak", "gas_lel_pct", "% LEL", {3: 5, 2: 10, 1: 20}, 3,
+               "可燃气体泄漏", "Combustible gas leak", off_delay_s=30),
+    _threshold("gas.co", "gas.co", "co_ppm", "ppm", {3: 35, 2: 100, 1: 300}, 25,
+               "一氧化碳浓度过高", "Carbon monoxide too high", off_delay_s=60),
+    _threshold("structure.tilt-x", "structure.tilt", "tilt_x_deg", "°", {3: 0.5, 2: 1.0, 1: 2.0}, 0.4,
+               "房屋倾斜", "Building tilts", direction="magnitude", off_delay_s=60),
+    _threshold("structure.tilt-y", "structure.tilt", "tilt_y_deg", "°", {3: 0.5, 2: 1.0, 1: 2.0}, 0.4,
+               "房屋倾斜", "Building tilts", direction="magnitude", off_delay_s=60),
+    _threshold("structure.crack", "structure.crack", "crack_mm", "mm", {3: 1.0, 2: 3.0, 1: 6.0}, 0.8,
+               "裂缝扩展", "Crack is opening", off_delay_s=60),
+    _threshold("flood.water-level", "flood.water_level", "water_level_m", "m", {4: 0.15, 3: 0.3, 2: 0.5, 1: 1.0}, 0.1,
+               "道路积水", "Road under water", on_delay_s=30, off_delay_s=120),
+    _threshold("site.dust", "site.dust", "pm10_ug_m3", "µg/m³", {4: 150, 3: 350}, 120,
+               "工地扬尘超标", "Site dust over limit", on_delay_s=300, off_delay_s=300),
+    _threshold("site.noise", "site.noise", "noise_db", "dB", {4: 70, 3: 85}, 67,
+               "施工噪声超标", "Site noise over limit", on_delay_s=60, off_delay_s=60),
+    _camera("fire", "视频发现明火", "Camera sees fire", severity=2, score_min=0.6, score_severity={"1": 0.9}),
+    _camera("smoke", "视频发现烟雾", "Camera sees smoke", severity=3, score_min=0.6, score_severity={"2": 0.9}),
+    _camera("intrusion", "区域入侵", "Intrusion", severity=3),
+    _camera("crowd", "人员聚集", "Crowd gathers", severity=3),
+    _camera("fall", "人员跌倒", "Person fell", severity=3),
+    _camera("waste", "暴露垃圾", "Exposed waste", severity=4),
+    {
+        "id": "truck.uncovered", "detector": "vehicle_cover", "kind": "truck.uncovered",
+        "settings": {"title": {"zh": "渣土车未密闭", "en": "Muck truck drives uncovered"}},
+    },
+]  # fmt: skip

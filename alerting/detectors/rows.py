@@ -1,0 +1,87 @@
+"""Row numbers for devices, and the order in which a block's rows are taken.
+
+A detector keeps one array row for each device it has seen, not one for each
+device of the city: a city has a hundred thousand readings devices and a
+thousand accelerometers. Pure: numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.readings import Int32, Int64
+
+NEVER = -(1 << 62)
+"""A time before all times; far enough from the int64 limit that differences do not overflow."""
+
+Rows64 = NDArray[np.intp]
+
+
+class Rows:
+    """Dense row numbers, given out in the order in which devices first appear."""
+
+    def __init__(self) -> None:
+        self._row: NDArray[np.int32] = np.full(1024, -1, np.int32)
+        self.keys: NDArray[np.int32] = np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def of(self, keys: Int32) -> Rows64:
+        """The rows of these device keys ``(n,)``; unseen devices get the next free rows."""
+        if len(keys) == 0:
+            return np.zeros(0, np.intp)
+        top = int(keys.max())
+        if top >= len(self._row):
+            self._row = np.concatenate([self._row, np.full(top + 1024, -1, np.int32)])
+        rows = self._row[keys]
+        if rows.min() < 0:
+            fresh = np.unique(keys[rows < 0])
+            self._row[fresh] = np.arange(len(self.keys), len(self.keys) + len(fresh), dtype=np.int32)
+            self.keys = np.concatenate([self.keys, fresh.astype(np.int32)])
+            rows = self._row[keys]
+        return rows.astype(np.intp)
+
+
+def grown(array: NDArray[Any], count: int, fill: float = 0) -> NDArray[Any]:
+    """``array`` with at least ``count`` rows, doubled when too short, new rows ``fill``."""
+    if len(array) >= count:
+        return array
+    size = max(count, 2 * len(array), 64)
+    out = np.full((size, *array.shape[1:]), fill, array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+def rounds(rows: Rows64) -> Iterator[Rows64]:
+    """Split positions ``0..n-1`` into rounds in which no row occurs twice.
+
+    Round 0 holds the first occurrence of every row, round 1 the second, and so
+    on: each round can be taken in one vector step and order within a device is
+    kept. In the common case there is one round.
+    """
+    if len(rows) == 0:
+        return
+    if len(rows) == 1:
+        yield np.zeros(1, np.intp)
+        return
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    if len(first) == len(rows):
+        yield np.arange(len(rows))
+        return
+    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
+    by_rank = np.argsort(rank, kind="stable")
+    cuts = np.cumsum(np.bincount(rank))[:-1]
+    for part in np.split(order[by_rank], cuts):
+        yield np.sort(part)
+
+
+def is_late(received_us: Int64 | int, sampled_us: Int64 | int) -> bool:
+    """Whether a sample in order nevertheless arrived more than 300 s after it was taken."""
+    return int(received_us) - int(sampled_us) > 300_000_000

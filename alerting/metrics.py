@@ -1,0 +1,35 @@
+"""Alerting's numbers for Prometheus.
+
+The histogram ``gridpulse_alert_latency_seconds`` has one owner, the API, because
+its last stage is there; ``stage_seconds`` gives the stages that end here and the
+wiring hands the service a callable that observes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from prometheus_client import Counter
+
+ALERTS_RAISED = Counter("gridpulse_alerts_raised", "Alerts raised", ["kind", "severity"])
+DETECTIONS = Counter("gridpulse_detections", "What detectors noticed", ["rule", "phase"])
+DETECTIONS_IGNORED = Counter("gridpulse_detections_ignored", "Detections that changed no alert", ["reason"])
+WRITE_CONFLICTS = Counter(
+    "gridpulse_alert_write_conflicts", "Batches decided again because an alert had changed meanwhile"
+)
+
+STAGES = ("sampled", "received", "committed", "detected", "placed")
+
+
+def stage_seconds(timeline_us: Mapping[str, int]) -> Iterator[tuple[str, float]]:
+    """Each stage with the seconds since the stage before it.
+
+    A run's ``sampled`` and ``received`` are on the run's own clock, so a difference
+    below zero or above an hour says nothing about us and is left out.
+    """
+    for earlier, stage in pairwise(STAGES):
+        if earlier in timeline_us and stage in timeline_us:
+            seconds = (timeline_us[stage] - timeline_us[earlier]) / 1e6
+            if 0 <= seconds <= 3600:
+                yield stage, seconds

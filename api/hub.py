@@ -1,0 +1,334 @@
+"""The hub: every committed alert change to every client that wants it, in the order of the cursor.
+
+``alert_change`` is the only source (invariant 6): the hub follows it by LISTEN with a
+poll behind it, so a lost notification costs a second and never a change. Dispatch
+makes no await between two clients: nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from api import queries
+from api.changes import Change, change_of, stage_seconds
+from api.client import Client, Identity
+from api.dispatch import Dispatcher, Subscription, reload_reason
+from api.feed import Feed, LocatePoints, ValueSubscription
+from api.messages import SIGNED_OUT, SubscribeAlerts, SubscribeValues, frame
+from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
+from api.poll import poll_values, positions_since
+from api.queries import reading, writing
+from api.registry import Registry
+from api.values import TICK_S, merge_items
+from db.listen import wakeups
+from db.pool import Pool
+from domain.clock import from_us, parse_iso
+from domain.errors import DatabaseUnavailable, NotFound
+from domain.people import Actor
+from domain.readings import Block
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "alert_change"
+POLL_S = 1.0
+PAGE = 500
+PUSHED_EVERY_S = 0.5
+PUSHED_TRIES = 3
+PUSHED_MAX = 100_000
+RECHECK_S = 30.0
+SNAPSHOT_MAX = 5_000
+"""Open alerts in one snapshot frame; beyond, the worst come and ``truncated`` says how many there are."""
+
+READS_AT_ONCE = 4
+VEHICLES_BACK_S = 900.0
+
+
+class Hub:
+    """All live clients of this process.
+
+    ``ingest_here``: whether ``offer_block`` will be called; without it the values are
+    polled from the tables. ``locate``: places of vehicles for users with an area.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        database_url: str,
+        now_us: Callable[[], int],
+        *,
+        locate: LocatePoints | None = None,
+        ingest_here: bool = True,
+    ) -> None:
+        self.pool = pool
+        self.database_url = database_url
+        self.now_us = now_us
+        self.ingest_here = ingest_here
+        self.registry = Registry(pool, database_url)
+        self.dispatcher = Dispatcher()
+        self.feed = Feed(lambda: self.registry.devices, self.registry.metric, locate)
+        self.clients: dict[Client, None] = {}
+        self.newest: int | None = None
+        self.pushed: dict[str, tuple[int, int]] = {}
+        self.reads = asyncio.Semaphore(READS_AT_ONCE)
+        self.recheck_asked = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the changes and keep the clients served, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.follow(), name="live-follow")
+            group.create_task(self.registry.run(), name="live-registry")
+            group.create_task(self.tick_values(), name="live-values")
+            group.create_task(self.keep_pushed(), name="live-pushed")
+            group.create_task(self.recheck_all(), name="live-recheck")
+            if not self.ingest_here:
+                group.create_task(poll_values(self.pool, self.feed, self.now_us), name="live-poll")
+
+    # ------------------------------------------------------------ clients
+
+    def enter(self, client: Client) -> None:
+        """A client said hello."""
+        self.clients[client] = None
+        LIVE_CLIENTS.set(len(self.clients))
+
+    def leave(self, client: Client) -> None:
+        """A client is gone; all it subscribed to is forgotten."""
+        for subscription in list(client.subscriptions.values()):
+            self.forget(subscription)
+        client.subscriptions.clear()
+        self.clients.pop(client, None)
+        LIVE_CLIENTS.set(len(self.clients))
+
+    def forget(self, subscription: Subscription | ValueSubscription) -> None:
+        """End one subscription."""
+        if isinstance(subscription, Subscription):
+            self.dispatcher.remove(subscription)
+        else:
+            self.feed.remove(subscription)
+
+    def offer_block(self, block: Block) -> None:
+        """A committed block, for the values channels. Never waits."""
+        self.feed.offer_block(block)
+
+    # ------------------------------------------------------------ alerts
+
+    async def follow(self) -> None:
+        """Read committed changes in order and dispatch them."""
+        async for _ in wakeups(self.database_url, CHANNEL, poll_s=POLL_S, name="gridpulse-live"):
+            try:
+                await self.catch_up()
+            except DatabaseUnavailable as error:
+                log.warning("cannot read alert changes now, trying again: %s", error)
+                await asyncio.sleep(POLL_S)
+
+    async def catch_up(self) -> None:
+        """Dispatch all changes after the newest one known; the first call only finds where to begin."""
+        if self.newest is None:
+            async with reading(self.pool) as reader:
+                row = await reader.row(queries.NEWEST_CURSOR)
+            assert row is not None
+            self.newest = row["cursor"]
+            return
+        while changes := await self.changes_after(self.newest):
+            for change in changes:
+                self.dispatch(change)
+                self.newest = change.cursor
+            await asyncio.sleep(0)  # let the writers run between pages
+
+    async def changes_after(self, cursor: int) -> list[Change]:
+        """The next page of changes."""
+        async with reading(self.pool) as reader:
+            rows = await reader.rows(queries.CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
+        return [change_of(row) for row in rows]
+
+    def dispatch(self, change: Change) -> None:
+        """One change to all who want it."""
+        given = self.dispatcher.dispatch(change, self.now_us())
+        LIVE_FRAMES.labels("alerts").inc(given)
+        if change.fresh:
+            self.note_pushed(change)
+            if change.change == "raised" and not change.facts.exercise and not change.alert.get("late"):
+                timeline = {**change.alert.get("timeline", {}), "pushed": change.pushed_iso}
+                for stage, seconds in stage_seconds(timeline, parse_iso).items():
+                    ALERT_LATENCY.labels(stage).observe(seconds)
+
+    async def subscribe_alerts(self, client: Client, wanted: SubscribeAlerts) -> None:
+        """Snapshot or replay, then live. The caller waits, so that answers come in the order asked."""
+        subscription = self.dispatcher.add(client, wanted.id, wanted.filter)
+        client.subscriptions[wanted.id] = subscription
+        try:
+            if wanted.since is None:
+                await self.snapshot(subscription)
+            else:
+                await self.replay(subscription, wanted.since)
+        except BaseException:
+            self.unsubscribe(client, wanted.id)
+            raise
+
+    def unsubscribe(self, client: Client, id_: str) -> bool:
+        """End a subscription by its id; False when there is none."""
+        subscription = client.subscriptions.pop(id_, None)
+        if subscription is not None:
+            self.forget(subscription)
+        return subscription is not None
+
+    async def snapshot(self, subscription: Subscription) -> None:
+        """All open alerts the subscriber may see and wants, and the cursor of that moment."""
+        parameters = {
+            **subscription.filter.sql_parameters(),
+            "area": subscription.client.actor.area,
+            "limit": SNAPSHOT_MAX + 1,
+        }
+        members = {}
+        async with self.reads, reading(self.pool) as reader:
+            newest = await reader.row(queries.NEWEST_CURSOR)
+            rows = await reader.rows(queries.SNAPSHOT, parameters)
+            if len(rows) > SNAPSHOT_MAX:
+                members = {"truncated": True, **(await reader.row(queries.SNAPSHOT_COUNT, parameters) or {})}
+        assert newest is not None
+        head = frame("snapshot", id=subscription.id, cursor=newest["cursor"], **members)
+        items = ",".join(row["alert"] for row in rows[:SNAPSHOT_MAX])
+        subscription.client.offer(f'{head[:-1]},"items":[{items}]}}')
+        self.go_live(subscription, newest["cursor"])
+
+    async def replay(self, subscription: Subscription, since: int) -> None:
+        """Every change after ``since`` in order, or ``reload``."""
+        client = subscription.client
+        async with self.reads, reading(self.pool) as reader:
+            bounds = await reader.row(queries.CURSOR_BOUNDS)
+        assert bounds is not None
+        reason = reload_reason(since, **bounds)
+        if reason is not None:
+            self.unsubscribe(client, subscription.id)
+            client.offer(frame("reload", id=subscription.id, reason=reason))
+            return
+        cursor = since
+        while changes := await self.changes_after(cursor):
+            for change in changes:
+                cursor = change.cursor
+                if change.wanted(client.actor, subscription.filter):
+                    await client.room.wait()
+                    client.offer(change.frame(subscription.id, self.now_us()))
+                    self.note_pushed(change)
+            if client.closing is not None:
+                return
+        self.go_live(subscription, cursor)
+
+    def go_live(self, subscription: Subscription, cursor: int) -> None:
+        """From here on the subscription is served by dispatch."""
+        for change in self.dispatcher.go_live(subscription, cursor, self.now_us()):
+            self.note_pushed(change)
+
+    # ------------------------------------------------------------ pushed times
+
+    def note_pushed(self, change: Change) -> None:
+        """Remember a first push for the next batch; beyond the bound the oldest are forgotten."""
+        if change.fresh and change.pushed_us is not None:
+            self.pushed.setdefault(change.alert["id"], (change.pushed_us, 0))
+            while len(self.pushed) > PUSHED_MAX:
+                self.pushed.pop(next(iter(self.pushed)))
+
+    async def keep_pushed(self) -> None:
+        """Write first pushes down in batches."""
+        while True:
+            await asyncio.sleep(PUSHED_EVERY_S)
+            if self.pushed:
+                try:
+                    await self.write_pushed()
+                except DatabaseUnavailable as error:
+                    log.warning("cannot write pushed times now, trying again: %s", error)
+
+    async def write_pushed(self) -> None:
+        """One batch. A row that a writer holds is tried again; one that has its time already is left."""
+        batch = dict(self.pushed)
+        ats = [from_us(at_us) for at_us, _ in batch.values()]
+        async with writing(self.pool) as conn:
+            cursor = await conn.execute(queries.MARK_PUSHED, {"ids": list(batch), "ats": ats})
+            written = {str(row[0]) for row in await cursor.fetchall()}
+        for id_, (at_us, tries) in batch.items():
+            if id_ in written or tries + 1 >= PUSHED_TRIES:
+                self.pushed.pop(id_, None)
+            else:
+                self.pushed[id_] = (at_us, tries + 1)
+
+    # ------------------------------------------------------------ values
+
+    async def subscribe_values(self, client: Client, wanted: SubscribeValues) -> None:
+        """Newest values from now on; vehicles begin with their last known positions.
+
+        Raises: NotFound for a device that is unknown or outside the area.
+        """
+        key = None
+        if wanted.device is not None:
+            key = await self.device_key(client.actor, wanted.device, wanted.exercise)
+        subscription = self.feed.add(client, wanted.id, wanted.channel, key, wanted.exercise)
+        client.subscriptions[wanted.id] = subscription
+        if wanted.channel == "vehicles":
+            after = from_us(self.now_us() - round(VEHICLES_BACK_S * 1e6))
+            fresh = await positions_since(self.pool, queries.NEWEST_POSITIONS, after)
+            merge_items(subscription.waiting, self.feed.visible(fresh, subscription))
+
+    async def device_key(self, actor: Actor, device_id: str, exercise: str | None) -> int:
+        """The key of a device the actor may see. Raises: NotFound."""
+        key = self.registry.key_of(device_id, exercise)
+        if key is None:
+            await self.registry.load()
+            key = self.registry.key_of(device_id, exercise)
+        if key is None or not self.registry.devices[key].seen_by(actor):
+            raise NotFound(f"there is no device {device_id!r}")
+        return key
+
+    async def tick_values(self) -> None:
+        """Four times a second, what is new."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self.feed.subscriptions:
+                self.feed.tick()
+
+    # ------------------------------------------------------------ sessions
+
+    def recheck_soon(self) -> None:
+        """Somebody signed out or was disabled in this process."""
+        self.recheck_asked.set()
+
+    async def recheck_all(self) -> None:
+        """Close the sockets of who is signed out, each 30 s and when asked."""
+        while True:
+            try:
+                async with asyncio.timeout(RECHECK_S):
+                    await self.recheck_asked.wait()
+            except TimeoutError:
+                pass
+            self.recheck_asked.clear()
+            if self.clients:
+                try:
+                    await self.recheck()
+                except DatabaseUnavailable as error:
+                    log.warning("cannot check sessions now, trying again: %s", error)
+
+    async def recheck(self) -> None:
+        """One round over all clients."""
+        clients = list(self.clients)
+        now_us = self.now_us()
+        names = sorted({client.actor.name for client in clients})
+        digests = list({c.identity.session for c in clients if c.identity.session is not None})
+        async with reading(self.pool) as reader:
+            users = await reader.rows(queries.USERS_ENABLED, {"names": names})
+            alive = await reader.rows(queries.SESSIONS_ALIVE, {"digests": digests, "now": from_us(now_us)})
+        actors = {row["name"]: Actor(row["name"], row["role"], row["area"]) for row in users}
+        sessions = {bytes(row["digest"]) for row in alive}
+        for client in clients:
+            if not still_signed_in(client.identity, actors, sessions, now_us):
+                client.end(SIGNED_OUT, "signed out")
+
+
+def still_signed_in(
+    identity: Identity, actors: Mapping[str, Actor], sessions: set[bytes], now_us: int
+) -> bool:
+    """Whether session, account, role and area are what they were at hello."""
+    return (
+        identity.expires_us > now_us
+        and actors.get(identity.actor.name) == identity.actor
+        and (identity.session is None or identity.session in sessions)
+    )

@@ -1,0 +1,72 @@
+"""What the API needs from the rest of the house, as callables; server/wiring.py fills it in.
+
+The API imports neither ingest nor alerting: it knows their verbs only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from api.hub import Hub
+from db.pool import Pool
+from domain.people import Actor
+from domain.places import Duty, Place
+
+Readiness = Mapping[str, Mapping[str, Any]]
+"""Check name → ``{"ok": bool, "detail": str}``."""
+
+
+class Act(Protocol):
+    """Move an alert: acknowledge, assign, comment, shelve, unshelve, close, reopen."""
+
+    async def __call__(self, action: str, alert_id: str, body: dict[str, Any], actor: Actor) -> dict[str, Any]:
+        """The alert after the change. Raises NotFound, NotAllowed, VersionConflict, TransitionRefused."""
+        ...
+
+
+class Locate(Protocol):
+    """Places of WGS-84 points in bulk."""
+
+    def __call__(self, lon: Any, lat: Any) -> Sequence[Place]:
+        """Arrays of degrees, shape ``(n,)``, to ``n`` places."""
+        ...
+
+
+class Route(Protocol):
+    """Who would be told."""
+
+    def __call__(self, kind: str, severity: int, place: Place) -> tuple[Sequence[Duty], Sequence[str]]:
+        """The duties and, step by step, why."""
+        ...
+
+
+class PlaceDevice(Protocol):
+    """The place of a device from what the registry knows of it."""
+
+    def __call__(self, address_id: str | None, lon: float | None, lat: float | None) -> Place:
+        """WGS-84 degrees; an unknown place when nothing is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPorts:
+    """All that ``create_app`` is given.
+
+    ``readiness``: the checks of ``/readyz`` beside the API's own; ``now_us``: the
+    wall clock, microseconds since 1970; ``demo``: demo accounts exist;
+    ``run_mode``: all | ingest | api.
+    """
+
+    pool: Pool
+    hub: Hub
+    act: Act
+    locate: Locate
+    route: Route
+    place_device: PlaceDevice
+    readiness: Callable[[], Awaitable[Readiness]]
+    now_us: Callable[[], int]
+    demo: bool = False
+    run_mode: str = "all"
+    timezone: str = "Asia/Shanghai"

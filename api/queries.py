@@ -1,0 +1,435 @@
+"""All SQL of the API, and the one way it reaches the database.
+
+Reads run in one read-only transaction with a time limit and UTC; keyset
+pagination only, no OFFSET. No SQL is put together from what a caller sent: every
+optional filter is a parameter that may be NULL. ``AREA`` and ``ALERT_MATCHES``
+say the same as ``Actor.sees`` and ``AlertFilter.matches``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, errors
+from psycopg.rows import dict_row
+
+from db.pool import Connection, Pool, unavailable
+from domain.errors import PayloadError
+
+Row = dict[str, Any]
+
+# Repeatable read: the parts of one answer (a snapshot and its cursor) are of one moment.
+BEGIN_READ = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL statement_timeout = '5s';
+SET LOCAL TimeZone = 'UTC'
+"""
+
+
+class Reader:
+    """A read-only transaction; rows come as dictionaries, times as aware UTC."""
+
+    def __init__(self, conn: AsyncConnection[Any]) -> None:
+        self.conn = conn
+
+    async def rows(self, sql: LiteralString, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[Row]:
+        """All rows."""
+        async with self.conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(sql, parameters)
+            return await cursor.fetchall()
+
+    async def row(self, sql: LiteralString, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Row | None:
+        """The first row, if any."""
+        async with self.conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(sql, parameters)
+            return await cursor.fetchone()
+
+
+@asynccontextmanager
+async def reading(pool: Pool) -> AsyncIterator[Reader]:
+    """A reader from the pool.
+
+    Raises: DatabaseUnavailable; PayloadError ``too_much`` when the time limit ran out.
+    """
+    try:
+        with unavailable("reading"):
+            async with pool.connection() as conn:
+                await conn.execute(BEGIN_READ)
+                yield Reader(conn)
+    except errors.QueryCanceled as error:
+        raise PayloadError("too_much", "this took longer than 5 s; ask for less, or a shorter time") from error
+    except errors.DataError as error:
+        raise PayloadError("bad_value", str(error).splitlines()[0]) from error
+
+
+@asynccontextmanager
+async def writing(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection whose work is one transaction. Raises: DatabaseUnavailable."""
+    with unavailable("writing"):
+        async with pool.connection() as conn:
+            yield conn
+
+
+# ---------------------------------------------------------------- fragments
+
+AREA: LiteralString = """
+(%(area)s::text = '' OR starts_with(grid, %(area)s) OR starts_with(village, %(area)s)
+ OR starts_with(town, %(area)s))
+"""
+
+ALERT_MATCHES: LiteralString = (
+    AREA
+    + """
+AND (%(exercise)s::text = 'any' OR exercise IS NOT DISTINCT FROM %(exercise)s::text)
+AND (%(severity)s::int[] IS NULL OR severity = ANY (%(severity)s))
+AND (%(town)s::text[] IS NULL OR town = ANY (%(town)s))
+AND (%(grid)s::text[] IS NULL
+     OR EXISTS (SELECT 1 FROM unnest(%(grid)s::text[]) AS g (prefix) WHERE starts_with(alert.grid, g.prefix)))
+AND (%(kind)s::text[] IS NULL OR kind = ANY (%(kind)s)
+     OR EXISTS (SELECT 1 FROM unnest(%(kind_prefix)s::text[]) AS k (prefix) WHERE starts_with(alert.kind, k.prefix)))
+AND (%(west)s::float8 IS NULL
+     OR ((body #>> '{location,lon}')::float8 BETWEEN %(west)s AND %(east)s
+         AND (body #>> '{location,lat}')::float8 BETWEEN %(south)s AND %(north)s))
+"""
+)
+
+# The contract's alert with the time of its first push, as JSON text.
+ALERT_JSON: LiteralString = """
+(CASE WHEN pushed_at IS NULL THEN body
+      ELSE jsonb_set(body, '{timeline,pushed}',
+                     to_jsonb(to_char(pushed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+ END)::text
+"""
+
+# ---------------------------------------------------------------- alerts
+
+ALERTS_LISTED: LiteralString = (
+    ALERT_MATCHES
+    + """
+AND state = ANY (%(state)s)
+AND (%(condition)s::text IS NULL OR condition = %(condition)s)
+AND (%(pattern)s::text IS NULL OR body #>> '{title,zh}' ILIKE %(pattern)s OR body #>> '{title,en}' ILIKE %(pattern)s
+     OR body #>> '{device,id}' ILIKE %(pattern)s OR body #>> '{place,address}' ILIKE %(pattern)s
+     OR body #>> '{place,names,town}' ILIKE %(pattern)s OR body #>> '{place,names,village}' ILIKE %(pattern)s
+     OR id = %(exact)s)
+"""
+)
+
+OPEN_ALERTS: LiteralString = (
+    "SELECT id, severity, started_at, "
+    + ALERT_JSON
+    + " AS alert FROM alert WHERE state <> 'closed' AND "
+    + ALERTS_LISTED
+    + """
+AND (%(after_id)s::text IS NULL OR severity > %(after_severity)s
+     OR (severity = %(after_severity)s AND (started_at, id) < (%(after_at)s::timestamptz, %(after_id)s)))
+ORDER BY severity, started_at DESC, id DESC LIMIT %(limit)s
+"""
+)
+
+CLOSED_ALERTS: LiteralString = (
+    "SELECT id, severity, started_at, "
+    + ALERT_JSON
+    + " AS alert FROM alert WHERE state = 'closed' AND "
+    + ALERTS_LISTED
+    + """
+AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s)
+AND (%(after_id)s::text IS NULL OR (started_at, id) < (%(after_at)s::timestamptz, %(after_id)s))
+ORDER BY started_at DESC, id DESC LIMIT %(limit)s
+"""
+)
+
+ALERT: LiteralString = "SELECT id, " + ALERT_JSON + " AS alert FROM alert WHERE id = %(id)s AND " + AREA
+
+HISTORY = """
+SELECT cursor, version, change, actor, at, reason FROM alert_change WHERE alert_id = %(id)s ORDER BY cursor
+"""
+
+SNAPSHOT: LiteralString = (
+    "SELECT "
+    + ALERT_JSON
+    + " AS alert FROM alert WHERE state <> 'closed' AND "
+    + ALERT_MATCHES
+    + " ORDER BY severity, started_at DESC, id DESC LIMIT %(limit)s"
+)
+
+SNAPSHOT_COUNT: LiteralString = (
+    "SELECT count(*) AS open FROM alert WHERE state <> 'closed' AND " + ALERT_MATCHES
+)
+
+NEWEST_CURSOR = "SELECT coalesce(max(cursor), 0) AS cursor FROM alert_change"
+
+CURSOR_BOUNDS = """
+SELECT (SELECT min(cursor) FROM alert_change) AS oldest,
+       (SELECT max(cursor) FROM alert_change) AS newest,
+       (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM alert_cursor) AS issued
+"""
+
+CHANGES_AFTER = """
+SELECT c.cursor, c.change, c.body::text AS body,
+       CASE WHEN p.body IS NOT NULL THEN jsonb_build_object(
+           'severity', p.body -> 'severity', 'kind', p.body -> 'kind', 'exercise', p.body -> 'exercise',
+           'location', p.body -> 'location', 'place', p.body -> 'place')::text END AS before,
+       (extract(epoch FROM a.pushed_at) * 1000000)::bigint AS pushed_us
+FROM alert_change AS c
+LEFT JOIN alert AS a ON a.id = c.alert_id
+LEFT JOIN LATERAL (SELECT body FROM alert_change WHERE alert_id = c.alert_id AND cursor < c.cursor
+                   ORDER BY cursor DESC LIMIT 1) AS p ON true
+WHERE c.cursor > %(cursor)s ORDER BY c.cursor LIMIT %(limit)s
+"""
+
+# A row that another writer holds is skipped and tried on the next round: waiting could deadlock.
+MARK_PUSHED = """
+UPDATE alert SET pushed_at = first.at
+FROM (SELECT alert.id, pushed.at FROM alert
+      JOIN unnest(%(ids)s::text[], %(ats)s::timestamptz[]) AS pushed (id, at) ON pushed.id = alert.id
+      WHERE alert.pushed_at IS NULL FOR UPDATE OF alert SKIP LOCKED) AS first
+WHERE alert.id = first.id RETURNING alert.id
+"""
+
+ALERT_COUNTS: LiteralString = (
+    """
+SELECT count(*) FILTER (WHERE started_at >= %(from)s) AS raised,
+       count(*) FILTER (WHERE state <> 'closed') AS open,
+       count(*) FILTER (WHERE state <> 'closed' AND state = 'new') AS unacknowledged,
+       count(*) FILTER (WHERE shelved_until > %(to)s) AS shelved
+FROM alert WHERE """
+    + ALERT_MATCHES
+)
+
+ALERTS_BY_STATE: LiteralString = (
+    "SELECT state, severity, count(*) AS alerts FROM alert WHERE (state <> 'closed' OR updated_at >= %(from)s) AND "
+    + ALERT_MATCHES
+    + " GROUP BY state, severity ORDER BY state, severity"
+)
+
+ALERTS_PER_10_MIN: LiteralString = (
+    """
+SELECT date_bin('10 minutes', started_at, '2000-01-01Z') AS t, count(*) AS alerts FROM alert
+WHERE started_at >= %(from)s AND started_at < %(to)s AND """
+    + ALERT_MATCHES
+    + " GROUP BY 1 ORDER BY 1"
+)
+
+ALERTS_TOP: LiteralString = (
+    """
+SELECT body #>> '{device,id}' AS device, kind, count(*) AS alerts FROM alert
+WHERE started_at >= %(from)s AND started_at < %(to)s AND """
+    + ALERT_MATCHES
+    + " GROUP BY 1, 2 ORDER BY alerts DESC, device, kind LIMIT 10"
+)
+
+# ---------------------------------------------------------------- devices
+
+# Silent: nothing for three periods, and for two minutes at least.
+DEVICE_STATUS: LiteralString = """
+(CASE WHEN online IS FALSE THEN 'offline'
+      WHEN last_seen IS NULL OR last_seen < %(now)s::timestamptz
+           - make_interval(secs => greatest(3 * coalesce(period_s, 60), 120)) THEN 'silent'
+      ELSE 'online' END)
+"""
+
+DEVICE_COLUMNS: LiteralString = (
+    "key, id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s, town, village, "
+    "grid, disabled, generated, created_at, updated_at, last_seen, online, battery_pct, rssi_dbm, firmware, "
+    "bearing_deg, fov_deg, range_m, height_m, gb28181_id, " + DEVICE_STATUS + " AS status"
+)
+
+DEVICES: LiteralString = (
+    "SELECT "
+    + DEVICE_COLUMNS
+    + " FROM device LEFT JOIN camera ON camera.device = device.key WHERE "
+    + AREA
+    + """
+AND (%(exercise)s::text = 'any' OR run IS NOT DISTINCT FROM %(exercise)s::text)
+AND (%(kind)s::text[] IS NULL OR kind = ANY (%(kind)s))
+AND (%(town)s::text[] IS NULL OR town = ANY (%(town)s))
+AND (%(pattern)s::text IS NULL OR id ILIKE %(pattern)s OR name ILIKE %(pattern)s)
+AND (%(status)s::text[] IS NULL OR """
+    + DEVICE_STATUS
+    + """ = ANY (%(status)s))
+AND (%(after_id)s::text IS NULL OR (id, key) > (%(after_id)s, %(after_key)s::int))
+ORDER BY id, key LIMIT %(limit)s
+"""
+)
+
+DEVICE: LiteralString = (
+    "SELECT "
+    + DEVICE_COLUMNS
+    + " FROM device LEFT JOIN camera ON camera.device = device.key"
+    + " WHERE id = %(id)s AND run IS NOT DISTINCT FROM %(exercise)s::text AND "
+    + AREA
+)
+
+DELETE_DEVICE = "DELETE FROM device WHERE id = %(id)s AND run IS NULL RETURNING key"
+
+REGISTRY = "SELECT key, id, kind, run, town, village, grid FROM device ORDER BY key"
+METRIC_NAMES = "SELECT key, name FROM metric ORDER BY key"
+
+CAMERAS_IN_BOX: LiteralString = (
+    "SELECT "
+    + DEVICE_COLUMNS
+    + " FROM device LEFT JOIN camera ON camera.device = device.key"
+    + " WHERE kind = 'camera' AND run IS NULL AND NOT disabled"
+    + " AND lon BETWEEN %(west)s AND %(east)s AND lat BETWEEN %(south)s AND %(north)s AND "
+    + AREA
+    + " LIMIT 5000"
+)
+
+# ---------------------------------------------------------------- what was received
+
+METRICS_OF_DEVICE = """
+SELECT key, name FROM metric
+WHERE (%(names)s::text[] IS NULL OR name = ANY (%(names)s))
+  AND EXISTS (SELECT 1 FROM reading WHERE device = %(device)s AND metric = metric.key
+              AND time >= %(from)s AND time < %(to)s)
+ORDER BY name
+"""
+
+KNOWN_METRICS = "SELECT name FROM metric WHERE name = ANY (%(names)s)"
+
+READINGS = """
+SELECT time AS t, metric, value, late FROM reading
+WHERE device = %(device)s AND metric = ANY (%(metrics)s) AND time >= %(from)s AND time < %(to)s
+ORDER BY time, metric LIMIT %(limit)s
+"""
+
+READINGS_BY_STEP = """
+SELECT time_bucket(make_interval(secs => %(step_s)s::float8), time) AS t, metric, avg(value) AS avg,
+       min(value) AS min, max(value) AS max, count(*) AS count
+FROM reading
+WHERE device = %(device)s AND metric = ANY (%(metrics)s) AND time >= %(from)s AND time < %(to)s
+GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
+"""
+
+WAVEFORMS = """
+SELECT time, rate_hz, unit, n, axes, encoding, scale, seq, late, samples FROM waveform
+WHERE device = %(device)s AND time > %(before)s AND time < %(to)s ORDER BY time LIMIT %(limit)s
+"""
+
+TRACK = """
+SELECT time AS t, lon, lat, speed_kmh, heading_deg, bed, cover, late FROM position
+WHERE device = %(device)s AND time >= %(from)s AND time < %(to)s ORDER BY time LIMIT %(limit)s
+"""
+
+LEDGER: LiteralString = (
+    """
+SELECT minute, coalesce(device.id, '') AS id, ledger.device AS key, device.run, received, stored, duplicate, rejected,
+       quarantined
+FROM ledger_minute AS ledger LEFT JOIN device ON device.key = ledger.device
+WHERE minute >= %(since)s AND (%(device)s::text IS NULL OR device.id = %(device)s)
+  AND (%(exercise)s::text = 'any' OR device.run IS NOT DISTINCT FROM %(exercise)s::text)
+  AND (%(after)s::timestamptz IS NULL OR (minute, ledger.device) > (%(after)s, %(after_key)s::int)) AND """
+    + AREA
+    + " ORDER BY minute, ledger.device LIMIT %(limit)s"
+)
+
+QUARANTINE = """
+SELECT id, received_at, topic, device_id, run, reason, detail, count, length(payload) AS bytes,
+       substring(payload FOR 1000) AS head
+FROM quarantine
+WHERE (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(device)s::text IS NULL OR device_id = %(device)s)
+  AND (%(exercise)s::text = 'any' OR run IS NOT DISTINCT FROM %(exercise)s::text)
+  AND (%(after)s::bigint IS NULL OR id < %(after)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+# For a process without ingest: what changed lately, by key.
+SEEN_AFTER = """
+SELECT key, last_seen AS t, online, battery_pct, rssi_dbm, firmware FROM device
+WHERE last_seen > %(after)s ORDER BY last_seen LIMIT 5000
+"""
+
+POSITIONS_AFTER = """
+SELECT DISTINCT ON (device) device AS key, time AS t, lon, lat, speed_kmh, heading_deg, bed, cover
+FROM position WHERE time > %(after)s ORDER BY device, time DESC
+"""
+
+NEWEST_POSITIONS = """
+SELECT DISTINCT ON (device) device AS key, time AS t, lon, lat, speed_kmh, heading_deg, bed, cover
+FROM position WHERE time > %(after)s ORDER BY device, time DESC
+"""
+
+# ---------------------------------------------------------------- places
+
+REGIONS = """
+SELECT code, level, name, name_en, parent, kind, outline, generated, version FROM region
+WHERE level = %(level)s AND valid_from <= %(now)s AND (valid_to IS NULL OR valid_to > %(now)s)
+  AND (%(parent)s::text IS NULL OR parent = %(parent)s)
+  AND (%(after)s::text IS NULL OR code > %(after)s)
+ORDER BY code LIMIT %(limit)s
+"""
+
+GRIDS = """
+SELECT code, village, town, outline, generated, version FROM grid_cell
+WHERE valid_from <= %(now)s AND (valid_to IS NULL OR valid_to > %(now)s)
+  AND (%(prefix)s::text IS NULL OR starts_with(code, %(prefix)s))
+  AND (%(after)s::text IS NULL OR code > %(after)s)
+ORDER BY code LIMIT %(limit)s
+"""
+
+ADDRESSES = """
+SELECT id, text, road, number, grid, lon, lat, generated, version FROM address
+WHERE text ILIKE ALL (%(patterns)s::text[]) AND (%(after)s::text IS NULL OR id > %(after)s)
+ORDER BY id LIMIT %(limit)s
+"""
+
+ADDRESS = "SELECT id, text, road, number, grid, lon, lat, generated, version FROM address WHERE id = %(id)s"
+
+# ---------------------------------------------------------------- people
+
+USER = "SELECT name, password_hash, role, area, language, disabled FROM app_user WHERE name = %(name)s"
+
+USERS = "SELECT name, role, area, language, demo, disabled, created_at FROM app_user ORDER BY name"
+
+ADD_USER = """
+INSERT INTO app_user (name, password_hash, role, area, demo)
+VALUES (%(name)s, %(password_hash)s, %(role)s, %(area)s, %(demo)s)
+ON CONFLICT (name) DO NOTHING RETURNING name
+"""
+
+REPLACE_DEMO_USER = """
+INSERT INTO app_user (name, password_hash, role, area, demo)
+VALUES (%(name)s, %(password_hash)s, %(role)s, %(area)s, true)
+ON CONFLICT (name) DO UPDATE SET password_hash = excluded.password_hash, role = excluded.role,
+    area = excluded.area, disabled = false WHERE app_user.demo
+RETURNING name
+"""
+
+DISABLE_USER = "UPDATE app_user SET disabled = %(disabled)s WHERE name = %(name)s RETURNING name"
+
+ADD_SESSION = """
+INSERT INTO app_session (digest, kind, name, expires_at) VALUES (%(digest)s, %(kind)s, %(name)s, %(expires_at)s)
+"""
+
+SESSION = """
+SELECT app_user.name, role, area, language, expires_at FROM app_session JOIN app_user USING (name)
+WHERE digest = %(digest)s AND kind = %(kind)s AND expires_at > %(now)s AND NOT disabled
+"""
+
+TAKE_TICKET = """
+WITH taken AS (DELETE FROM app_session WHERE digest = %(digest)s AND kind = 'ticket' RETURNING name, expires_at)
+SELECT app_user.name, role, area, language FROM taken JOIN app_user USING (name)
+WHERE taken.expires_at > %(now)s AND NOT disabled
+"""
+
+SIGN_OUT = "DELETE FROM app_session WHERE digest = %(digest)s RETURNING name"
+
+SIGN_OUT_USER = "DELETE FROM app_session WHERE name = %(name)s"
+
+SESSIONS_ALIVE = """
+SELECT digest FROM app_session
+WHERE digest = ANY (%(digests)s::bytea[]) AND kind = 'bearer' AND expires_at > %(now)s
+"""
+
+USERS_ENABLED = """
+SELECT name, role, area FROM app_user WHERE name = ANY (%(names)s::text[]) AND NOT disabled
+"""
+
+AUDIT = """
+INSERT INTO audit (actor, action, target, body) VALUES (%(actor)s, %(action)s, %(target)s, %(body)s::jsonb)
+"""
+
+TOWNS_NAMED = "SELECT code FROM region WHERE level = 'town' AND name = %(name)s AND valid_to IS NULL"

@@ -1,0 +1,103 @@
+// The map without WebGL: town polygons and alert marks as SVG, north up, equirectangular.
+
+import { fill, s } from "./dom.js";
+import { boundsOf, outerRings } from "./geometry.js";
+import { alertLabel, pointOf } from "./map.js";
+import { NUMERALS, SHAPES, BASELINES, NUMERAL_SIZES } from "./severity.js";
+
+const WIDTH = 1000;
+
+export class SvgMap {
+  constructor(container, towns, events) {
+    this.towns = towns;
+    this.events = events;
+    this.kind = "svg";
+    this.idle = true;
+    this.townPaths = s("g", { class: "map-towns" });
+    this.labels = s("g", { class: "map-labels" });
+    this.marks = s("g", { class: "map-marks" });
+    this.svg = s("svg", { class: "svg-map", role: "group", viewBox: "0 0 1000 700" }, this.townPaths, this.labels, this.marks);
+    container.append(this.svg);
+    this.selectedId = null;
+    this.town = "";
+    this.setTowns();
+  }
+
+  setTowns() {
+    const box = boundsOf(this.towns.rows.map((town) => town.geometry));
+    if (!box) return;
+    const [west, south, east, north] = box;
+    const shrink = Math.cos((((south + north) / 2) * Math.PI) / 180);
+    const scale = (WIDTH - 40) / ((east - west) * shrink);
+    this.project = ([lon, lat]) => [20 + (lon - west) * shrink * scale, 20 + (north - lat) * scale];
+    this.svg.setAttribute("viewBox", `0 0 ${WIDTH} ${(40 + (north - south) * scale).toFixed(0)}`);
+    fill(this.townPaths, this.towns.rows.map((town) => s("path", {
+      class: "map-town", "data-code": town.code, d: this.path(town.geometry),
+      onclick: () => this.events.town(town.code),
+    })));
+    this.relabel();
+  }
+
+  setDevices() {} // small dots would hide the marks at this scale
+
+  path(geometry) {
+    return outerRings(geometry).map((ring) => "M" + ring.map((point) => (
+      this.project(point).map((v) => v.toFixed(1)).join(","))).join("L") + "Z").join("");
+  }
+
+  relabel() {
+    if (!this.project) return;
+    fill(this.labels, this.towns.rows.filter((town) => town.label).map((town) => {
+      const [x, y] = this.project(town.label);
+      const entry = this.open?.get(town.code);
+      return s("text", { x: x.toFixed(1), y: y.toFixed(1), class: entry ? "has-alerts" : "" },
+        this.towns.name(town.code) + (entry ? ` ${entry.count}` : ""));
+    }));
+  }
+
+  update(open, alerts) {
+    this.open = open;
+    this.alerts = alerts;
+    if (!this.project) return;
+    for (const path of this.townPaths.children) {
+      const entry = open.get(path.dataset.code);
+      path.setAttribute("class", `map-town worst-${entry?.worst ?? 0}${path.dataset.code === this.town ? " is-filtered" : ""}`);
+    }
+    this.relabel();
+    const drawn = alerts.filter((alert) => pointOf(alert)).sort((a, b) => b.severity - a.severity);
+    fill(this.marks, drawn.map((alert) => this.mark(alert)));
+  }
+
+  mark(alert) {
+    const [x, y] = this.project(pointOf(alert));
+    const chosen = alert.id === this.selectedId;
+    const size = chosen ? 1.35 : 0.95;
+    return s("g", {
+      class: `mark mark-${alert.severity}${alert.condition === "cleared" ? " is-cleared" : ""}${chosen ? " is-selected" : ""}`,
+      transform: `translate(${(x - 12 * size).toFixed(1)} ${(y - 12 * size).toFixed(1)}) scale(${size})`,
+      onclick: () => this.events.alert(alert.id),
+    },
+    s("title", null, alertLabel(alert)),
+    s("polygon", { points: SHAPES[alert.severity].map((p) => p.join(",")).join(" ") }),
+    s("text", { x: 12, y: BASELINES[alert.severity], "text-anchor": "middle", "font-size": NUMERAL_SIZES[alert.severity] },
+      NUMERALS[alert.severity]));
+  }
+
+  select(alert) {
+    this.selectedId = alert?.id ?? null;
+    if (this.open) this.update(this.open, this.alerts);
+  }
+
+  filterTown(code) {
+    this.town = code;
+    if (this.open) this.update(this.open, this.alerts);
+  }
+
+  home() {}
+
+  resize() {}
+
+  counts() {
+    return { towns: this.townPaths.children.length, alerts: this.marks.children.length };
+  }
+}

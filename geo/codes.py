@@ -1,0 +1,176 @@
+"""Codes of places: what they are made of, and what is wrong with a bad one.
+
+division  6 digits city or county (GB/T 2260), 9 town, 12 village (statistics bureau);
+          a 12-digit code that ends in 000 is the town's
+cell      15 digits = 12 of the village + 3 of the cell in it, 001-999 (GB/T 47678.3)
+address   25 digits = 2 province + 2 city + 2 district + 3 town + 3 village + 2 base grid
+          + 5 building + 6 room (Shenzhen's SZDB/Z rule); the first 19 name the building,
+          room 000000 is the building as a whole. The base grid is the cell's number,
+          so addresses reach cells 001-099 only.
+
+A shorter code is a prefix of the longer one, except that an address carries the
+cell's number with two digits. Cities without districts write district 00.
+Nothing here knows which codes exist; that is what the region table is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domain.errors import CodeError
+
+CITIES_WITHOUT_DISTRICTS = frozenset({"4419", "4420", "4604", "6202"})
+"""Dongguan, Zhongshan, Danzhou, Jiayuguan: towns come directly below the city."""
+
+_TOWN_KINDS = ((1, 99, "街道"), (100, 199, "镇"), (200, 399, "乡"), (400, 599, "类似乡级"))
+_VILLAGE_KINDS = ((1, 199, "居委会"), (200, 399, "村委会"), (400, 499, "类似居委会"), (500, 599, "类似村委会"))
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A city (6 digits), town (9) or village (12); ``kind`` is the class its number range stands for."""
+
+    code: str
+    level: str
+    kind: str
+
+    @property
+    def parent(self) -> str | None:
+        """The code one level up; None for a city."""
+        return {"city": None, "town": self.code[:6], "village": self.code[:9]}[self.level]
+
+
+@dataclass(frozen=True, slots=True)
+class CellCode:
+    """A grid cell: the village it lies in and its number there."""
+
+    code: str
+    village: str
+    sequence: int
+
+    @property
+    def town(self) -> str:
+        """The 9-digit town."""
+        return self.village[:9]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressCode:
+    """A 25-digit address, taken apart; room 0 is the building as a whole."""
+
+    code: str
+    village: str
+    base_grid: int
+    building: int
+    room: int
+
+    @property
+    def cell(self) -> str:
+        """The 15-digit cell this address was numbered in."""
+        return f"{self.village}{self.base_grid:03d}"
+
+    @property
+    def building_code(self) -> str:
+        """The first 19 digits."""
+        return self.code[:19]
+
+
+def parse_division(code: str) -> Division:
+    """A 6, 9 or 12-digit division; 12 digits ending in 000 are the town of the first 9."""
+    _digits(code, (6, 9, 12), "a division")
+    _check_city(code)
+    if len(code) == 6:
+        return Division(code, "city", "")
+    town_kind = _kind(int(code[6:9]), _TOWN_KINDS, code, "town", 7, 9)
+    if len(code) == 9 or code.endswith("000"):
+        return Division(code[:9], "town", town_kind)
+    return Division(code, "village", _kind(int(code[9:12]), _VILLAGE_KINDS, code, "village", 10, 12))
+
+
+def parse_town(code: str) -> Division:
+    """A town's code: 9 digits, or 12 ending in 000."""
+    return _at_level(code, "town")
+
+
+def parse_village(code: str) -> Division:
+    """A village's or community's 12-digit code."""
+    return _at_level(code, "village")
+
+
+def parse_cell(code: str) -> CellCode:
+    """A 15-digit grid cell."""
+    _digits(code, (15,), "a grid cell")
+    village = _part(code, 12, "grid cell")
+    sequence = int(code[12:])
+    if sequence == 0:
+        raise CodeError(f"grid cell {code!r}: digits 13-15 are 000; cells of a village are numbered from 001")
+    return CellCode(code, village, sequence)
+
+
+def parse_address(code: str) -> AddressCode:
+    """A 25-digit address."""
+    _digits(code, (25,), "an address")
+    village = _part(code, 12, "address")
+    base_grid, building, room = int(code[12:14]), int(code[14:19]), int(code[19:25])
+    if base_grid == 0:
+        raise CodeError(f"address {code!r}: digits 13-14 (base grid) are 00; grids are numbered from 01")
+    if building == 0:
+        raise CodeError(f"address {code!r}: digits 15-19 (building) are 00000; buildings start at 00001")
+    return AddressCode(code, village, base_grid, building, room)
+
+
+def cell_code(village: str, sequence: int) -> str:
+    """The 15-digit code of cell number ``sequence`` (1-999) of a village."""
+    if not 1 <= sequence <= 999:
+        raise CodeError(f"cell number {sequence} of village {village}: a village has cells 1 to 999; divide it")
+    return f"{parse_village(village).code}{sequence:03d}"
+
+
+def address_code(cell: str, building: int, room: int = 0) -> str:
+    """The 25-digit code of a building, or of a room in it, numbered in a cell."""
+    parsed = parse_cell(cell)
+    if parsed.sequence > 99:
+        raise CodeError(f"cell {cell} has number {parsed.sequence}: an address code has two digits for it (01-99)")
+    if not 1 <= building <= 99999:
+        raise CodeError(f"building {building} in cell {cell}: buildings are numbered 1 to 99999")
+    if not 0 <= room <= 999999:
+        raise CodeError(f"room {room} in cell {cell}: rooms are numbered 0 (whole building) to 999999")
+    return f"{parsed.village}{parsed.sequence:02d}{building:05d}{room:06d}"
+
+
+def _digits(code: str, lengths: tuple[int, ...], what: str) -> None:
+    if not code.isascii() or not code.isdigit():
+        raise CodeError(f"{what} code {code!r} must consist of the digits 0-9")
+    if len(code) not in lengths:
+        allowed = " or ".join(str(n) for n in lengths)
+        raise CodeError(f"{what} code {code!r} has {len(code)} digits; it needs {allowed}")
+
+
+def _check_city(code: str) -> None:
+    if not 11 <= int(code[:2]) <= 82:
+        raise CodeError(f"code {code!r}: digits 1-2 ({code[:2]}) are no province (11-82)")
+    if code[:4] in CITIES_WITHOUT_DISTRICTS and code[4:6] != "00":
+        raise CodeError(
+            f"code {code!r}: digits 5-6 (district) are {code[4:6]}; city {code[:4]} has no districts, write 00"
+        )
+
+
+def _kind(number: int, kinds: tuple[tuple[int, int, str], ...], code: str, what: str, at: int, to: int) -> str:
+    for low, high, kind in kinds:
+        if low <= number <= high:
+            return kind
+    raise CodeError(f"code {code!r}: digits {at}-{to} ({number:03d}) are outside every {what} range (001-599)")
+
+
+def _at_level(code: str, level: str) -> Division:
+    division = parse_division(code)
+    if division.level != level:
+        raise CodeError(f"code {code!r} is a {division.level}'s; a {level}'s is needed here")
+    return division
+
+
+def _part(code: str, length: int, what: str) -> str:
+    try:
+        return parse_village(code[:length]).code
+    except CodeError as error:
+        raise CodeError(f"{what} {code!r}: its village part is wrong: {error}") from error

@@ -1,0 +1,337 @@
+"""Files of regions, cells, addresses, devices and cameras: text in, rows and problems out.
+
+A bad row never hides the good ones: it becomes a Problem with its line (CSV) or
+feature number (GeoJSON) and a reason. Only a file that cannot be read at all
+raises ``ImportFileError``. Coordinates come out in WGS-84; a coordinate without a
+datum is a bad row, because guessing one would route to the wrong town.
+
+regions    GeoJSON, properties code, name, and optionally name_en, kind, datum
+grids      GeoJSON, properties code (15 digits), and optionally datum
+addresses  CSV id,text,lon,lat and optionally road,number,grid,datum
+devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s
+cameras    CSV id and optionally name,lon,lat,datum,address_id,bearing_deg,fov_deg,range_m,height_m,gb28181_id
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NoReturn, TypeVar
+
+import numpy as np
+import shapely
+
+from db.devices import DeviceRow
+from domain.devices import BUILDING_CLASSES
+from domain.errors import CodeError, ImportFileError, PayloadError
+from geo.codes import parse_address, parse_cell, parse_division
+from geo.datum import to_wgs84
+from geo.grids import Cell, Region
+
+Row = TypeVar("Row")
+
+DEVICE_COLUMNS = (
+    "id", "kind", "name", "lon", "lat", "datum", "address_id", "building_class", "mount", "period_s",
+)  # fmt: skip
+CAMERA_COLUMNS = (
+    "id", "name", "lon", "lat", "datum", "address_id",
+    "bearing_deg", "fov_deg", "range_m", "height_m", "gb28181_id",
+)  # fmt: skip
+ADDRESS_COLUMNS = ("id", "text", "road", "number", "grid", "lon", "lat", "datum")
+MOUNTS = ("foundation", "top_floor")
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row that cannot be taken: where it stands and why."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[Row]):
+    """The good rows of a file, in its order, and the bad ones."""
+
+    rows: list[Row] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRow:
+    """One address; ``lon``, ``lat`` are WGS-84."""
+
+    id: str
+    text: str
+    road: str
+    number: str
+    grid: str
+    lon: float
+    lat: float
+
+
+class _BadRow(Exception):
+    """What is wrong with the row at hand."""
+
+
+def parse_regions(content: bytes, datum: str | None = None) -> Parsed[Region]:
+    """Regions of a GeoJSON file; ``datum`` holds where a feature names none."""
+    return _take(_features(content), lambda at: _region(at, datum), lambda region: region.code)
+
+
+def parse_cells(content: bytes, datum: str | None = None) -> Parsed[Cell]:
+    """Grid cells of a GeoJSON file."""
+    return _take(_features(content), lambda at: _cell(at, datum), lambda cell: cell.code)
+
+
+def parse_addresses(content: bytes, datum: str | None = None) -> Parsed[AddressRow]:
+    """Addresses of a CSV file."""
+    lines = _lines(content, ADDRESS_COLUMNS, ("id", "text", "lon", "lat"))
+    return _take(lines, lambda at: _address(at, datum), lambda address: address.id)
+
+
+def parse_devices(content: bytes, datum: str | None = None) -> Parsed[DeviceRow]:
+    """Devices of a CSV file, not yet placed."""
+    lines = _lines(content, DEVICE_COLUMNS, ("id", "kind"))
+    return _take(lines, lambda at: _device(at, datum), lambda device: device.id)
+
+
+def parse_cameras(content: bytes, datum: str | None = None) -> Parsed[DeviceRow]:
+    """Cameras of a CSV file, not yet placed."""
+    lines = _lines(content, CAMERA_COLUMNS, ("id",))
+    return _take(lines, lambda at: _camera(at, datum), lambda camera: camera.id)
+
+
+def _take(
+    source: Iterator[tuple[str, Any]], parse: Callable[[Any], Row], key: Callable[[Row], str]
+) -> Parsed[Row]:
+    parsed: Parsed[Row] = Parsed()
+    seen: dict[str, str] = {}
+    for where, raw in source:
+        try:
+            if isinstance(raw, _BadRow):
+                raise raw
+            row = parse(raw)
+            if key(row) in seen:
+                _bad(f"{key(row)} is already on {seen[key(row)]}; keep one of the two")
+        except (_BadRow, CodeError, PayloadError) as error:
+            parsed.problems.append(Problem(where, error.detail if isinstance(error, PayloadError) else str(error)))
+            continue
+        seen[key(row)] = where
+        parsed.rows.append(row)
+    return parsed
+
+
+def _bad(reason: str) -> NoReturn:
+    raise _BadRow(reason)
+
+
+def _lines(content: bytes, known: Sequence[str], needed: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Each CSV record with its line number; a header that does not fit stops the file."""
+    reader = csv.reader(io.StringIO(_text(content), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if missing := [name for name in needed if name not in header]:
+            raise ImportFileError(
+                f"the first line lacks the column {missing[0]!r}; it must name columns: {','.join(known)}"
+            )
+        if unknown := [name for name in header if name not in known]:
+            raise ImportFileError(f"unknown column {unknown[0]!r} in the first line; known are: {','.join(known)}")
+        line = reader.line_num + 1
+        for record in reader:
+            if any(value.strip() for value in record):
+                yield f"line {line}", _record(header, record)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ImportFileError(f"line {reader.line_num}: not CSV: {error}") from error
+
+
+def _record(header: Sequence[str], record: Sequence[str]) -> dict[str, str] | _BadRow:
+    if len(record) != len(header):
+        return _BadRow(f"{len(record)} fields, the first line has {len(header)}")
+    return {name: value.strip() for name, value in zip(header, record, strict=True)}
+
+
+def _features(content: bytes) -> Iterator[tuple[str, Any]]:
+    try:
+        document = json.loads(_text(content), parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ImportFileError(f"line {error.lineno}: not GeoJSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ImportFileError("not GeoJSON: nested too deeply") from error
+    features = document.get("features") if isinstance(document, dict) else None
+    if not isinstance(features, list):
+        raise ImportFileError("not GeoJSON: expected an object of type FeatureCollection with a list of features")
+    for number, feature in enumerate(features, 1):
+        fits = isinstance(feature, dict) and isinstance(feature.get("properties"), dict)
+        yield f"feature {number}", feature if fits else _BadRow("not a feature with properties")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ImportFileError(f"not GeoJSON: {name} is no JSON number")
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ImportFileError(f'line {line}: not UTF-8; save the file as UTF-8 (Excel: "CSV UTF-8")') from error
+
+
+def _region(feature: dict[str, Any], datum: str | None) -> Region:
+    words = _words(feature, ("code", "name", "name_en", "kind", "datum"))
+    division = parse_division(words["code"])
+    if not words["name"]:
+        _bad("property name is missing")
+    outline = _outline(feature, words["datum"] or datum)
+    kind = words["kind"] or division.kind
+    return Region(division.code, division.level, words["name"], outline, words["name_en"], kind)
+
+
+def _cell(feature: dict[str, Any], datum: str | None) -> Cell:
+    words = _words(feature, ("code", "datum"))
+    return Cell(parse_cell(words["code"]).code, _outline(feature, words["datum"] or datum))
+
+
+def _words(feature: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    words = {}
+    for name in names:
+        value = feature["properties"].get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            _bad(f"property {name} must be a text")
+        words[name] = "" if value is None else str(value).strip()
+    if not words["code"]:
+        _bad("property code is missing")
+    return words
+
+
+def _outline(feature: dict[str, Any], datum: str | None) -> Any:
+    geometry = feature.get("geometry")
+    if not isinstance(geometry, dict) or geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        _bad("geometry must be a Polygon or MultiPolygon")
+    if datum is None:
+        _bad("no datum; add a property datum to the feature, or --datum to the command")
+    try:
+        given = shapely.force_2d(shapely.from_geojson(json.dumps(geometry)))
+    except shapely.errors.GEOSException as error:
+        raise _BadRow(f"geometry cannot be read: {error}") from error
+    if given.is_empty:
+        _bad("geometry is empty")
+    west, south, east, north = given.bounds
+    for lon, lat in ((west, south), (east, north)):
+        _check_range(lon, lat)
+    outline = shapely.transform(given, lambda xy: np.column_stack(to_wgs84(xy[:, 0], xy[:, 1], datum)))
+    if not outline.is_valid:
+        _bad(f"outline is not valid: {shapely.is_valid_reason(outline)}; repair it in a GIS and import it again")
+    return outline
+
+
+def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:
+    code = parse_address(line["id"])
+    if not line["text"]:
+        _bad("text is empty")
+    point = _point(line, datum)
+    if point is None:
+        _bad("lon and lat are empty; an address needs both")
+    grid = parse_cell(line["grid"]).code if line.get("grid") else code.cell
+    return AddressRow(code.code, line["text"], line.get("road", ""), line.get("number", ""), grid, *point[:2])
+
+
+def _device(line: Mapping[str, str], datum: str | None) -> DeviceRow:
+    if not _KIND.fullmatch(line["kind"]):
+        _bad(f"kind {line['kind']!r} must be a word of a-z, 0-9 and _, e.g. vibration")
+    return DeviceRow(
+        **_registered(line, datum),
+        kind=line["kind"],
+        building_class=_one_of(line, "building_class", BUILDING_CLASSES, "residential"),
+        mount=_one_of(line, "mount", MOUNTS, "foundation"),
+        period_s=_number(line, "period_s", 0.001, 1e9),
+    )
+
+
+def _camera(line: Mapping[str, str], datum: str | None) -> DeviceRow:
+    gb28181 = line.get("gb28181_id") or None
+    if gb28181 is not None and not re.fullmatch(r"[0-9]{20}", gb28181):
+        _bad(f"gb28181_id {gb28181!r} must have 20 digits")
+    lens = (
+        _number(line, "bearing_deg", 0.0, 360.0),
+        _number(line, "fov_deg", 0.1, 360.0),
+        _number(line, "range_m", 0.1, 100_000.0),
+        _number(line, "height_m", -100.0, 1000.0),
+        gb28181,
+    )
+    return DeviceRow(**_registered(line, datum), kind="camera", camera=lens)
+
+
+def _registered(line: Mapping[str, str], datum: str | None) -> dict[str, Any]:
+    """What devices and cameras share."""
+    if not _ID.fullmatch(line["id"]):
+        _bad(f"id {line['id']!r} must be 1 to 64 of A-Z a-z 0-9 . _ -")
+    address = parse_address(line["address_id"]).code if line.get("address_id") else None
+    lon, lat, given = _point(line, datum) or (None, None, None)
+    return {
+        "id": line["id"],
+        "name": line.get("name", ""),
+        "lon": lon,
+        "lat": lat,
+        "datum_given": given,
+        "address_id": address,
+    }
+
+
+def _point(line: Mapping[str, str], datum: str | None) -> tuple[float, float, str] | None:
+    """WGS-84 degrees and the datum they came in; None where both are empty."""
+    lon, lat = _number(line, "lon", -math.inf, math.inf), _number(line, "lat", -math.inf, math.inf)
+    if lon is None and lat is None:
+        return None
+    if lon is None or lat is None:
+        _bad("only one of lon and lat is given; write both or none")
+    _check_range(lon, lat)
+    given = line.get("datum") or datum
+    if given is None:
+        _bad("lon and lat without a datum; fill the column datum, or add --datum to the command")
+    x, y = to_wgs84(lon, lat, given)
+    return round(x, 7), round(y, 7), given
+
+
+def _check_range(lon: float, lat: float) -> None:
+    if not (math.isfinite(lon) and math.isfinite(lat)):
+        _bad("a coordinate is not finite")
+    if abs(lat) > 90 and abs(lat) <= 180 and abs(lon) <= 90:
+        _bad(f"lat {lat:g} is beyond 90 degrees: lon and lat look swapped")
+    if abs(lon) > 180 or abs(lat) > 90:
+        _bad(f"lon {lon:g}, lat {lat:g} are no degrees (lon within 180, lat within 90)")
+
+
+def _number(line: Mapping[str, str], name: str, low: float, high: float) -> float | None:
+    text = line.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        _bad(f"{name} {text!r} is no number")
+    if not math.isfinite(value):
+        _bad(f"{name} {text!r} is not finite")
+    if not low <= value <= high:
+        _bad(f"{name} {text} must be from {low:g} to {high:g}")
+    return value
+
+
+def _one_of(line: Mapping[str, str], name: str, allowed: Sequence[str], otherwise: str) -> str:
+    value = line.get(name) or otherwise
+    if value not in allowed:
+        _bad(f"{name} {value!r} must be one of {', '.join(allowed)}")
+    return value

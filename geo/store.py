@@ -1,0 +1,256 @@
+"""Regions, cells and addresses in the database, and the Locator made of them.
+
+Only rows valid now go into a Locator. Where somebody has imported regions or cells,
+generated ones (and generated addresses) are left out of it, because invented
+borders must not decide beside real ones. Every write ends with a notification on
+``place_changed``, so that a process that holds a Locator loads a new one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import shapely
+
+from db.copy import copy_rows
+from db.devices import DeviceRow
+from db.pool import Connection
+from geo.addresses import AddressColumns
+from geo.grids import Cell, Region
+from geo.locate import Locator
+
+CHANNEL = "place_changed"
+LOCK = 7265012
+_FETCH = 20_000
+
+Table = Literal["region", "grid_cell", "address"]
+
+SELECT_REGIONS = """
+SELECT code, level, name, outline::text, name_en, kind FROM region
+WHERE (NOT generated OR NOT %(real)s) AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+ORDER BY code
+"""
+SELECT_CELLS = """
+SELECT code, outline::text FROM grid_cell
+WHERE (NOT generated OR NOT %(real)s) AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+ORDER BY code
+"""
+SELECT_ADDRESSES = """
+SELECT id, text, grid, lon, lat FROM address WHERE NOT generated OR NOT %(real)s ORDER BY id
+"""
+SELECT_VERSIONS = """
+SELECT version FROM region WHERE NOT generated OR NOT %(real)s
+UNION SELECT version FROM grid_cell WHERE NOT generated OR NOT %(real)s
+UNION SELECT version FROM address WHERE NOT generated OR NOT %(real)s
+ORDER BY version
+"""
+SELECT_VERSION = "SELECT 1 FROM region WHERE version = %s LIMIT 1"
+SELECT_REAL = """
+SELECT 1 FROM region WHERE NOT generated UNION ALL SELECT 1 FROM grid_cell WHERE NOT generated LIMIT 1
+"""
+SELECT_DEVICES = """
+SELECT device.id, device.kind, device.name, device.lon, device.lat, device.address_id, device.building_class,
+       device.mount, device.period_s,
+       camera.bearing_deg, camera.fov_deg, camera.range_m, camera.height_m, camera.gb28181_id
+FROM device LEFT JOIN camera ON camera.device = device.key
+WHERE device.run IS NULL AND NOT device.disabled AND device.id = ANY(%s)
+"""
+DELETE_GENERATED = (
+    "DELETE FROM address WHERE generated",
+    "DELETE FROM grid_cell WHERE generated",
+    "DELETE FROM region WHERE generated",
+)
+
+# What an import compares and replaces: its key, and each column with its type.
+REGION_COLUMNS = (
+    ("code", "text"), ("level", "text"), ("name", "text"), ("name_en", "text"), ("parent", "text"),
+    ("kind", "text"), ("outline", "jsonb"), ("generated", "bool"), ("version", "text"),
+)  # fmt: skip
+CELL_COLUMNS = (
+    ("code", "text"), ("village", "text"), ("town", "text"), ("outline", "jsonb"), ("generated", "bool"),
+    ("version", "text"),
+)  # fmt: skip
+ADDRESS_COLUMNS = (
+    ("id", "text"), ("text", "text"), ("road", "text"), ("number", "text"), ("grid", "text"),
+    ("lon", "float8"), ("lat", "float8"), ("generated", "bool"), ("version", "text"),
+)  # fmt: skip
+
+UPSERTS: dict[Table, tuple[tuple[tuple[str, str], ...], str]] = {
+    "region": (REGION_COLUMNS, "code, valid_from"),
+    "grid_cell": (CELL_COLUMNS, "code, valid_from"),
+    "address": (ADDRESS_COLUMNS, "id"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a file would change: rows the database lacks, has otherwise, has just so."""
+
+    new: int
+    changed: int
+    same: int
+
+
+async def load_locator(conn: Connection) -> Locator:
+    """A Locator of all that is valid now; its version names every data version in it."""
+    real = await real_places(conn)
+    regions, cells = await _load_outlines(conn, real)
+    addresses = await _load_addresses(conn, real)
+    cursor = await conn.execute(SELECT_VERSIONS, {"real": real})
+    version = "+".join(str(row[0]) for row in await cursor.fetchall())
+    return Locator.build(regions, cells, addresses, version)
+
+
+async def write_city(
+    conn: Connection,
+    regions: Sequence[Region],
+    cells: Sequence[Cell],
+    addresses: AddressColumns,
+    *,
+    version: str,
+    generated: bool,
+) -> None:
+    """COPY a whole city into tables that do not have it; all or nothing."""
+    async with conn.transaction(), conn.cursor() as cursor:
+        await copy_rows(cursor, "region", REGION_COLUMNS, list(region_rows(regions, version, generated)))
+        await copy_rows(cursor, "grid_cell", CELL_COLUMNS, list(cell_rows(cells, version, generated)))
+        await copy_rows(cursor, "address", ADDRESS_COLUMNS, list(address_rows(addresses, version, generated)))
+        await _notify(conn)
+
+
+async def lock_places(conn: Connection) -> None:
+    """Hold off other writers of places until this transaction ends."""
+    await conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+async def has_version(conn: Connection, version: str) -> bool:
+    """Whether the regions of this data version are there."""
+    return await (await conn.execute(SELECT_VERSION, [version])).fetchone() is not None
+
+
+async def real_places(conn: Connection) -> bool:
+    """Whether somebody imported regions or cells that are not generated."""
+    return await (await conn.execute(SELECT_REAL)).fetchone() is not None
+
+
+async def remove_generated(conn: Connection) -> None:
+    """Take generated regions, cells and addresses out, to make room for another version."""
+    for statement in DELETE_GENERATED:
+        await conn.execute(statement)
+
+
+async def stage_rows(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> Difference:
+    """Copy rows into a temporary table and compare them with what is there, all but the version.
+
+    To be used within one transaction, with ``put_staged`` after it.
+    """
+    columns, key = UPSERTS[table]
+    names = ", ".join(name for name, _ in columns)
+    compared = [name for name, _ in columns if name != "version"]
+    ours, theirs = (", ".join(f"{side}.{name}" for name in compared) for side in ("staged", "there"))
+    first = columns[0][0]
+    await conn.execute(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0".encode())
+    async with conn.cursor() as cursor:
+        await copy_rows(cursor, "staged", columns, rows)
+    current = "" if key == first else "AND there.valid_to IS NULL"
+    cursor = await conn.execute(
+        f"""SELECT count(*) FILTER (WHERE there.{first} IS NULL),
+                   count(*) FILTER (WHERE there.{first} IS NOT NULL AND ({ours}) IS DISTINCT FROM ({theirs})),
+                   count(*) FILTER (WHERE there.{first} IS NOT NULL AND ({ours}) IS NOT DISTINCT FROM ({theirs}))
+            FROM staged LEFT JOIN {table} AS there ON there.{first} = staged.{first} {current}""".encode()
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    new, changed, same = (int(str(count)) for count in row)
+    return Difference(new, changed, same)
+
+
+async def put_staged(conn: Connection, table: Table) -> None:
+    """Write what ``stage_rows`` compared: new rows are added, others replaced."""
+    columns, key = UPSERTS[table]
+    names = ", ".join(name for name, _ in columns)
+    keys = key.split(", ")
+    taken = ", ".join(f"{name} = excluded.{name}" for name, _ in columns if name not in keys)
+    await conn.execute(
+        f"INSERT INTO {table} ({names}) SELECT {names} FROM staged"
+        f" ON CONFLICT ({key}) DO UPDATE SET {taken}".encode()
+    )
+    await _notify(conn)
+
+
+async def compare_devices(conn: Connection, rows: Sequence[DeviceRow]) -> Difference:
+    """What writing these devices would change; a disabled device counts as new."""
+    cursor = await conn.execute(SELECT_DEVICES, [[row.id for row in rows]])
+    there = {row[0]: row for row in await cursor.fetchall()}
+    ours = [
+        (r.id, r.kind, r.name, r.lon, r.lat, r.address_id, r.building_class, r.mount, r.period_s,
+         *(r.camera or (None,) * 5))
+        for r in rows
+    ]  # fmt: skip
+    new = sum(row[0] not in there for row in ours)
+    same = sum(there.get(row[0]) == row for row in ours)
+    return Difference(new, len(ours) - new - same, same)
+
+
+def region_rows(regions: Sequence[Region], version: str, generated: bool) -> Iterator[tuple[Any, ...]]:
+    """Rows of ``REGION_COLUMNS``."""
+    for r, outline in zip(regions, _outlines([r.outline for r in regions]), strict=True):
+        yield (r.code, r.level, r.name, r.name_en, r.parent, r.kind, outline, generated, version)
+
+
+def cell_rows(cells: Sequence[Cell], version: str, generated: bool) -> Iterator[tuple[Any, ...]]:
+    """Rows of ``CELL_COLUMNS``."""
+    for c, outline in zip(cells, _outlines([c.outline for c in cells]), strict=True):
+        yield (c.code, c.village, c.town, outline, generated, version)
+
+
+def address_rows(addresses: AddressColumns, version: str, generated: bool) -> Iterator[tuple[Any, ...]]:
+    """Rows of ``ADDRESS_COLUMNS``."""
+    a = addresses
+    for row in zip(a.id, a.text, a.road, a.number, a.grid, a.lon.tolist(), a.lat.tolist(), strict=True):
+        yield (*row, generated, version)
+
+
+def _outlines(shapes: Sequence[Any]) -> list[Any]:
+    """GeoJSON geometries with six decimals (0.1 m), which generated outlines have exactly."""
+    rounded = shapely.transform(np.array(shapes, dtype=object), lambda xy: np.round(xy, 6))
+    return [json.loads(text) for text in shapely.to_geojson(rounded).tolist()]
+
+
+async def _load_outlines(conn: Connection, real: bool) -> tuple[list[Region], list[Cell]]:
+    rows: list[Any] = await (await conn.execute(SELECT_REGIONS, {"real": real})).fetchall()
+    shapes = shapely.from_geojson(np.array([row[3] for row in rows], dtype=object))
+    regions = [
+        Region(code, level, name, shape, english, kind)
+        for (code, level, name, _, english, kind), shape in zip(rows, shapes.tolist(), strict=True)
+    ]
+    grid: list[Any] = await (await conn.execute(SELECT_CELLS, {"real": real})).fetchall()
+    shapes = shapely.from_geojson(np.array([row[1] for row in grid], dtype=object))
+    return regions, [Cell(row[0], shape) for row, shape in zip(grid, shapes.tolist(), strict=True)]
+
+
+async def _load_addresses(conn: Connection, real: bool) -> AddressColumns:
+    """Ids, texts, cells and points; roads and numbers are parts of the text and stay out of memory."""
+    ids: list[str] = []
+    texts: list[str] = []
+    cells: list[str] = []
+    lon: list[float] = []
+    lat: list[float] = []
+    async with conn.transaction(), conn.cursor(name="addresses", binary=True) as cursor:
+        await cursor.execute(SELECT_ADDRESSES, {"real": real})
+        while batch := await cursor.fetchmany(_FETCH):
+            columns: list[Any] = list(zip(*batch, strict=True))
+            ids += columns[0]
+            texts += columns[1]
+            cells += columns[2]
+            lon += columns[3]
+            lat += columns[4]
+    return AddressColumns(ids, texts, (), (), cells, np.array(lon), np.array(lat))
+
+
+async def _notify(conn: Connection) -> None:
+    await conn.execute("SELECT pg_notify(%s, '')", [CHANNEL])

@@ -1,0 +1,23 @@
+"""What ingest counts, under the contract's names (section 9)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken from the broker", ["source"])
+ACKNOWLEDGED = Counter("gridpulse_messages_acknowledged_total", "Messages acknowledged after their commit")
+STORED = Counter("gridpulse_readings_stored_total", "Readings, packets and positions stored")
+DUPLICATES = Counter("gridpulse_duplicates_total", "Messages that were stored already")
+QUARANTINED = Counter("gridpulse_quarantined_total", "Messages kept in quarantine", ["reason"])
+IGNORED = Counter("gridpulse_messages_ignored_total", "Messages on our topics that are not for us (commands)")
+STORE_SECONDS = Histogram(
+    "gridpulse_store_seconds",
+    "Time of a commit",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+BACKLOG = Gauge("gridpulse_ingest_backlog_messages", "Messages received and not yet acknowledged")
+WAITING = Gauge("gridpulse_ingest_waiting_for_database", "1 while a batch waits for the database")
+DETECTION_ERRORS = Counter("gridpulse_detection_errors_total", "Blocks whose detection failed by our own fault")
+STALE_ACKNOWLEDGEMENTS = Gauge(
+    "gridpulse_stale_acknowledgements", "Acknowledgements dropped because the connection had changed"
+)

@@ -1,0 +1,188 @@
+"""Which device and metric has which key: the database's registry, held in memory.
+
+Unknown devices are registered where that is allowed (always within a run, whose
+devices are its own), else their messages are refused. Changes made by others
+arrive through ``device_changed``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
+
+from db.devices import CHANNEL, load_devices, register_devices
+from db.listen import wakeups
+from db.pool import Pool, unavailable
+from db.runs import touch_runs
+from domain.clock import from_us
+from domain.devices import Device
+from domain.errors import DatabaseUnavailable
+from domain.readings import Int32
+from ingest.batching import Decoded, Refusal, Rules, metric_names
+from ingest.store import UPDATE_LAST_SEEN, load_metrics
+
+log = logging.getLogger(__name__)
+
+HEARD_EVERY_S = 5.0
+RELOAD_EVERY_S = 30.0
+
+DEVICES_MAX = 500_000
+METRICS_MAX = 10_000
+"""Bounds on what senders can make us remember; beyond them messages go to quarantine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Messages with known devices and metrics, the others, and the keys as they were then.
+
+    The registry may be read anew at any time; a batch goes through with one view of it.
+    """
+
+    decoded: Sequence[Decoded]
+    refused: Sequence[Refusal]
+    keys: Mapping[tuple[str, str | None], int]
+    metrics: Mapping[str, int]
+
+
+class Registry:
+    """Devices by (id, run) and by key, metrics by name and by key."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.keys: dict[tuple[str, str | None], int] = {}
+        self.metrics: dict[str, int] = {}
+        self._by_key: dict[int, Device] = {}
+        self._metric_names: list[str] = []
+        self._loading = asyncio.Lock()
+        self._heard: dict[int, int] = {}
+        self._runs_heard: set[str] = set()
+        self._save = asyncio.Event()
+        self._runs_known: set[str] = set()
+
+    async def load(self) -> None:
+        """Read everything anew. Raises: DatabaseUnavailable.
+
+        One load at a time: an older view of the table must not replace a newer one.
+        """
+        async with self._loading:
+            with unavailable("reading the device registry"):
+                async with self._pool.connection() as conn:
+                    devices = await load_devices(conn)
+                    metrics = await load_metrics(conn)
+            self._by_key = {device.key: device for device in devices}
+            self.keys = {(device.id, device.run): device.key for device in devices}
+            self._keep_metrics(metrics)
+
+    def device(self, key: int) -> Device | None:
+        """The device with this key."""
+        return self._by_key.get(key)
+
+    def devices(self) -> Sequence[Device]:
+        """All devices."""
+        return list(self._by_key.values())
+
+    def metric_names(self) -> Sequence[str]:
+        """Metric names; the index is the metric's key, gaps are empty."""
+        return self._metric_names
+
+    def heard(self, keys: Int32, runs: Set[str], at_us: int) -> None:
+        """Remember that these devices and runs sent something; ``keep_heard`` writes it down."""
+        self._heard.update(dict.fromkeys(keys.tolist(), at_us))
+        self._runs_heard |= runs
+        if not runs <= self._runs_known:
+            self._runs_known |= runs
+            self._save.set()
+
+    async def keep_heard(self) -> None:
+        """Keep ``device.last_seen`` and ``run.newest_at`` fresh, every few seconds for all at once."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._save.wait(), HEARD_EVERY_S)
+            self._save.clear()
+            heard, self._heard = self._heard, {}
+            runs, self._runs_heard = self._runs_heard, set()
+            try:
+                await self._save_heard(heard, runs)
+            except DatabaseUnavailable as error:
+                log.info("last_seen is noted later: %s", error)
+                self._heard = heard | self._heard
+                self._runs_heard |= runs
+
+    async def _save_heard(self, heard: dict[int, int], runs: Set[str]) -> None:
+        with unavailable("noting when devices were last heard"):
+            async with self._pool.connection() as conn:
+                if runs:
+                    await touch_runs(conn, sorted(runs))
+                if heard:
+                    keys = sorted(heard)
+                    await conn.execute(UPDATE_LAST_SEEN, [keys, [from_us(heard[key]) for key in keys]])
+
+    async def follow(self, url: str) -> None:
+        """Read the registry anew whenever someone changed it."""
+        async for _ in wakeups(url, CHANNEL, poll_s=RELOAD_EVERY_S, name="gridpulse-registry"):
+            try:
+                await self.load()
+            except DatabaseUnavailable as error:
+                log.info("the registry is read again later: %s", error)
+
+    async def admit(self, decoded: Sequence[Decoded], rules: Rules) -> Admitted:
+        """Give every message's device and metrics a key, or refuse the message.
+
+        Raises: DatabaseUnavailable.
+        """
+        await self._make_known(decoded, rules)
+        admitted: list[Decoded] = []
+        refused: list[Refusal] = []
+        for d in decoded:
+            reason = self._objection(d)
+            if reason is None:
+                admitted.append(d)
+            else:
+                refused.append(Refusal(d.message, d.topic.device_id, d.topic.run, *reason))
+        return Admitted(admitted, refused, self.keys, self.metrics)
+
+    async def _make_known(self, decoded: Sequence[Decoded], rules: Rules) -> None:
+        wanted = {
+            d.identity: d.topic.device_kind
+            for d in decoded
+            if d.identity not in self.keys and (rules.auto_register or d.topic.run is not None)
+        }
+        room = max(0, DEVICES_MAX - len(self.keys))
+        if wanted and room:
+            with unavailable("registering new devices"):
+                async with self._pool.connection() as conn:
+                    await register_devices(
+                        conn, [(id_, run, kind) for (id_, run), kind in list(wanted.items())[:room]]
+                    )
+            await self.load()
+        names = metric_names(decoded) - self.metrics.keys()
+        if names and len(self.metrics) < METRICS_MAX:
+            with unavailable("adding metrics"):
+                async with self._loading, self._pool.connection() as conn:
+                    self._keep_metrics(await load_metrics(conn, sorted(names)))
+
+    def _objection(self, decoded: Decoded) -> tuple[str, str] | None:
+        key = self.keys.get(decoded.identity)
+        if key is None:
+            return (
+                "unknown_device",
+                f"{decoded.topic.device_id} is not registered: `gridpulse device add {decoded.topic.device_id}`, "
+                "or set GRIDPULSE_AUTO_REGISTER",
+            )
+        if self._by_key[key].disabled:
+            return "disabled_device", f"{decoded.topic.device_id} is disabled: `gridpulse device list`"
+        if isinstance(decoded.content, list):
+            for reading in decoded.content:
+                if not reading.values.keys() <= self.metrics.keys():
+                    return "too_many_metrics", f"there are {METRICS_MAX} metrics already"
+        return None
+
+    def _keep_metrics(self, metrics: dict[str, int]) -> None:
+        self.metrics = metrics
+        names = [""] * (max(metrics.values(), default=-1) + 1)
+        for name, key in metrics.items():
+            names[key] = name
+        self._metric_names = names

@@ -1,0 +1,178 @@
+"""The path from broker to commit: take, decode, store, detect, acknowledge, in that order.
+
+One batch at a time, made of whatever has arrived: alone when it is quiet (so
+latency is one commit), thousands when it is busy. Nothing is acknowledged before
+its rows or its quarantine row are committed and the detectors have had it; while
+the database is away the batch waits, the receive maximum fills up, and the broker
+holds the rest. A message the database will never take is found by halving and put
+into quarantine; it does not stop the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import numpy as np
+import psycopg
+
+from domain.errors import DatabaseUnavailable
+from domain.readings import Block
+from ingest import metrics
+from ingest.batching import CLOCK_PROPERTY, Message, Refusal, Rows, Rules, assemble, decode, series_of
+from ingest.ledger import Account
+from ingest.registry import Admitted, Registry
+from ingest.session import Arrivals, MqttSession
+from ingest.store import IngestStore
+from ingest.timeliness import Timeliness
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+Sink = Callable[[Block], Awaitable[None]]
+
+BATCH_MESSAGES_MAX = 10_000
+RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class IngestService:
+    """Joins session, decoding, registry and store; ``sink`` gets every committed block."""
+
+    def __init__(
+        self,
+        session: MqttSession,
+        store: IngestStore,
+        registry: Registry,
+        rules: Rules,
+        sink: Sink,
+        *,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._registry = registry
+        self._rules = rules
+        self._sink = sink
+        self._now_us = now_us
+        self._timeliness = Timeliness()
+        self.waiting_for_database = False
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            arrivals = await self._session.arrivals()
+            for messages in batches(arrivals):
+                metrics.BACKLOG.set(self._session.statistics().pending + len(messages))
+                await self.take(messages)
+            metrics.BACKLOG.set(self._session.statistics().pending)
+            metrics.STALE_ACKNOWLEDGEMENTS.set(self._session.statistics().stale_acknowledgements)
+
+    async def take(self, messages: Sequence[Message]) -> None:
+        """One batch, to its acknowledgement."""
+        metrics.RECEIVED.labels("mqtt").inc(len(messages))
+        decoded, refused = decode(messages, self._rules)
+        metrics.IGNORED.inc(len(messages) - len(decoded) - len(refused))
+        admitted = await self._until_it_works(lambda: self._registry.admit(decoded, self._rules))
+        rows = await self._assemble(admitted)
+        await self._commit(rows, [*refused, *admitted.refused], Account(admitted.keys))
+        block = rows.block(self._now_us())
+        await self._until_it_works(lambda: self._detect(block))
+        for epoch, group in groupby(messages, key=lambda message: message.epoch):
+            ids = [message.packet_id for message in group if message.packet_id]
+            self._session.acknowledge(epoch, ids)
+            metrics.ACKNOWLEDGED.inc(len(ids))
+        self._registry.heard(rows.device, {d.topic.run for d in admitted.decoded if d.topic.run}, self._now_us())
+
+    async def _assemble(self, admitted: Admitted) -> Rows:
+        decoded, keys, names = admitted.decoded, admitted.keys, admitted.metrics
+        unknown = self._timeliness.unknown(series_of(decoded, keys, names))
+        if unknown:
+            for device, series, newest_us in await self._until_it_works(lambda: self._store.floors(unknown)):
+                self._timeliness.set_floor(device, series, newest_us)
+        return assemble(decoded, keys, names, self._timeliness)
+
+    async def _commit(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> None:
+        """Store rows and refusals; what the database will never take becomes a refusal."""
+        try:
+            with metrics.STORE_SECONDS.time():
+                stored = await self._until_it_works(lambda: self._store.write(rows, refused, account))
+        except psycopg.Error as error:
+            if len(rows.decoded) == 0:
+                raise
+            log.error("the database refuses a batch of %d messages: %s", len(rows.decoded), error)
+            await self._put_aside(rows, refused, account, str(error).splitlines()[0])
+            return
+        metrics.STORED.inc(stored.readings + stored.packets + stored.positions)
+        metrics.DUPLICATES.inc(int(np.count_nonzero(~stored.message_stored)))
+        for refusal in refused:
+            metrics.QUARANTINED.labels(refusal.reason).inc()
+
+    async def _put_aside(self, rows: Rows, refused: Sequence[Refusal], account: Account, why: str) -> None:
+        n = len(rows.decoded)
+        if n == 1:
+            d = rows.decoded[0]
+            refusal = Refusal(d.message, d.topic.device_id, d.topic.run, "store_error", why)
+            await self._commit(rows.part([]), [*refused, refusal], account)
+            return
+        await self._commit(rows.part(range(n // 2)), refused, account)
+        await self._commit(rows.part(range(n // 2, n)), [], account)
+
+    async def _detect(self, block: Block) -> None:
+        try:
+            await self._sink(block)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            metrics.DETECTION_ERRORS.inc()
+            log.exception("detection failed on a block; its readings are stored, its alerts are not raised")
+
+    async def _until_it_works(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Repeat while the database is away; the broker waits with us."""
+        attempt = 0
+        while True:
+            try:
+                result = await work()
+            except DatabaseUnavailable as error:
+                if attempt == 0:
+                    log.warning("ingest waits for the database: %s", error)
+                self.waiting_for_database = True
+                metrics.WAITING.set(1)
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+            else:
+                if attempt:
+                    log.warning("the database is back after %d tries", attempt)
+                self.waiting_for_database = False
+                metrics.WAITING.set(0)
+                return result
+
+
+def batches(arrivals: Sequence[Arrivals]) -> Iterator[list[Message]]:
+    """Messages in the order received, in batches of at most BATCH_MESSAGES_MAX."""
+    messages = [
+        Message(
+            packet.topic,
+            packet.payload,
+            block.received_us,
+            clock_property(packet.user_properties),
+            packet.duplicate,
+            block.epoch,
+            packet.packet_id,
+        )
+        for block in arrivals
+        for packet in block.packets
+    ]
+    for start in range(0, len(messages), BATCH_MESSAGES_MAX):
+        yield messages[start : start + BATCH_MESSAGES_MAX]
+
+
+def clock_property(properties: Sequence[tuple[str, str]]) -> str | None:
+    """The run's clock among the user properties, as sent."""
+    for name, value in properties:
+        if name == CLOCK_PROPERTY:
+            return value
+    return None

@@ -1,0 +1,403 @@
+"""The MQTT 5 session: what the broker sends, in order, acknowledged when we say so.
+
+A small asyncio protocol on the ``mqtt5`` codec. It connects with one persistent
+session, subscribes at QoS 1, hands over all packets of a socket read at once, and
+writes acknowledgements in blocks after commit. It refuses to: acknowledge by
+itself, buffer more than the receive maximum (QoS 0 beyond that: reading pauses),
+publish at QoS above 0, or speak MQTT 3.1.1 to the broker (devices may).
+
+A packet id is only meaningful within one connection: after a reconnect the broker
+may use it for another message. Each delivery therefore carries the connection's
+``epoch`` and acknowledgements of an older epoch are dropped; the broker sends
+those messages again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import mqtt5
+
+from domain.errors import BrokerUnavailable, SettingsError
+
+log = logging.getLogger(__name__)
+
+RECEIVE_MAX = 32_768
+"""Messages the broker may have in flight to us: the bound of everything between it and the commit."""
+
+SESSION_FOREVER = 0xFFFFFFFF
+KEEP_ALIVE_S = 20
+GRANTED = (mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, mqtt5.SubAckReasonCode.GRANTED_QOS_AT_MOST_ONCE)
+CONNECT_TIMEOUT_S = 5.0
+RECONNECT_S = (0.1, 0.3, 1.0, 2.0)
+PACKET_BYTES_MAX = 4 * 1024 * 1024
+PENDING_MAX = RECEIVE_MAX + 4096
+"""Deliveries handed over but not yet taken; beyond it (QoS 0 only) reading pauses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the broker is, parsed from ``mqtt://`` or ``mqtts://user:password@host:port``."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None
+    password: str | None
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """Raises: SettingsError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise SettingsError(f"{parts.scheme}://…: an MQTT address looks like mqtt://user:password@host:1883")
+        tls = parts.scheme == "mqtts"
+        return cls(
+            parts.hostname,
+            parts.port or (8883 if tls else 1883),
+            tls,
+            unquote(parts.username) if parts.username else None,
+            unquote(parts.password) if parts.password else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """All publishes of one socket read, in order; ``epoch`` is the connection they came on."""
+
+    epoch: int
+    received_us: int
+    packets: list[mqtt5.PublishPacket]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatistics:
+    """What the session has seen since it was made."""
+
+    connected: bool
+    connections: int
+    sessions_lost: int
+    pending: int
+    stale_acknowledgements: int
+    last_error: str
+
+
+class MqttSession:
+    """One persistent session; ``run`` keeps it connected, ``arrivals`` and ``acknowledge`` are its two verbs."""
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        filters: Sequence[str],
+        *,
+        receive_max: int = RECEIVE_MAX,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._endpoint = Endpoint.parse(url)
+        self._client_id = client_id
+        self._filters = tuple(filters)
+        self._receive_max = receive_max
+        self._now_us = now_us
+        self._pending: deque[Arrivals] = deque()
+        self._pending_count = 0
+        self._wake = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._connection: _Connection | None = None
+        self._epoch = 0
+        self._sessions_lost = 0
+        self._stale = 0
+        self._last_error = ""
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current connection."""
+        return self._epoch
+
+    def statistics(self) -> SessionStatistics:
+        """A snapshot of the counters."""
+        return SessionStatistics(
+            self._connected.is_set(), self._epoch, self._sessions_lost, self._pending_count, self._stale,
+            self._last_error,
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Stay connected until cancelled, whatever the broker does."""
+        attempt = 0
+        while True:
+            try:
+                await self._one_connection()
+                attempt = 0
+            except (OSError, BrokerUnavailable, TimeoutError) as error:
+                self._note(error)
+                if self._connected.is_set():
+                    attempt = 0
+            finally:
+                self._drop_connection()
+            delay = RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)]
+            attempt += 1
+            await asyncio.sleep(delay)
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Wait for the first connection. Raises: BrokerUnavailable with the last reason."""
+        try:
+            await asyncio.wait_for(self._connected.wait(), timeout_s)
+        except TimeoutError as error:
+            where = f"{self._endpoint.host}:{self._endpoint.port}"
+            raise BrokerUnavailable(
+                f"no MQTT broker at {where} within {timeout_s:.0f} s ({self._last_error or 'no answer'}); "
+                "check GRIDPULSE_MQTT_URL and that the broker speaks MQTT 5"
+            ) from error
+
+    async def arrivals(self) -> list[Arrivals]:
+        """Everything received and not yet taken; waits for the first."""
+        while not self._pending:
+            self._wake.clear()
+            await self._wake.wait()
+        taken = list(self._pending)
+        self._pending.clear()
+        self._pending_count = 0
+        if self._connection is not None:
+            self._connection.resume()
+        return taken
+
+    def acknowledge(self, epoch: int, packet_ids: Sequence[int]) -> None:
+        """Tell the broker "received" for these, in the order received; stale epochs are dropped."""
+        if not packet_ids:
+            return
+        if self._connection is None or epoch != self._epoch:
+            self._stale += len(packet_ids)
+            return
+        self._connection.write(puback_block(packet_ids))
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Send at QoS 0, for commands to devices; False when not connected (the caller asks again)."""
+        if self._connection is None or not self._connected.is_set():
+            return False
+        self._connection.write(mqtt5.PublishPacket(topic, payload).write())
+        return True
+
+    async def _one_connection(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._epoch += 1
+        epoch = self._epoch
+        context = ssl.create_default_context() if self._endpoint.tls else None
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, connection = await loop.create_connection(
+                lambda: _Connection(epoch, self._take, self._now_us), self._endpoint.host, self._endpoint.port,
+                ssl=context,
+            )  # fmt: skip
+            self._connection = connection
+            connection.write(self._connect_packet())
+            answer = await connection.connack
+            check_connack(answer)
+            if not answer.session_present and epoch > 1:
+                self._sessions_lost += 1
+                log.error("the broker has lost our session: what it had queued for us is gone; ask for resends")
+            connection.write(self._subscribe_packet())
+            check_suback(await connection.suback, self._filters)
+        self._connected.set()
+        log.info("connected to the broker at %s:%d", self._endpoint.host, self._endpoint.port)
+        await connection.keep_alive(answer.server_keep_alive or KEEP_ALIVE_S)
+
+    def _connect_packet(self) -> bytes:
+        password = self._endpoint.password
+        return mqtt5.ConnectPacket(
+            self._client_id,
+            username=self._endpoint.username,
+            password=password.encode() if password is not None else None,
+            clean_start=False,
+            keep_alive=KEEP_ALIVE_S,
+            session_expiry_interval=SESSION_FOREVER,
+            receive_max=self._receive_max,
+            max_packet_size=PACKET_BYTES_MAX,
+        ).write()
+
+    def _subscribe_packet(self) -> bytes:
+        # Retained states come once, when the subscription is new, not on every reconnect.
+        filters = [
+            mqtt5.TopicFilter(
+                pattern,
+                max_qos=mqtt5.QoS.AT_LEAST_ONCE,
+                no_local=True,
+                retain_handling=mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
+            )
+            for pattern in self._filters
+        ]
+        return mqtt5.SubscribePacket(1, filters).write()
+
+    def _take(self, connection: _Connection, arrivals: Arrivals) -> None:
+        self._pending.append(arrivals)
+        self._pending_count += len(arrivals.packets)
+        if self._pending_count > PENDING_MAX:
+            connection.pause()
+        self._wake.set()
+
+    def _drop_connection(self) -> None:
+        self._connected.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        # The broker sends what has a packet id again: taking it as well would only store it twice.
+        kept = (Arrivals(a.epoch, a.received_us, [p for p in a.packets if not p.packet_id]) for a in self._pending)
+        self._pending = deque(a for a in kept if a.packets)
+        self._pending_count = sum(len(a.packets) for a in self._pending)
+
+    def _note(self, error: BaseException) -> None:
+        text = str(error) or type(error).__name__
+        if text != self._last_error:
+            log.warning("no connection to the broker, trying again: %s", text)
+        self._last_error = text
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection: bytes in, packets out."""
+
+    def __init__(
+        self, epoch: int, take: Callable[[_Connection, Arrivals], None], now_us: Callable[[], int]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.connack: asyncio.Future[mqtt5.ConnAckPacket] = loop.create_future()
+        self.suback: asyncio.Future[mqtt5.SubAckPacket] = loop.create_future()
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._epoch = epoch
+        self._take = take
+        self._now_us = now_us
+        self._rest = b""
+        self._transport: asyncio.Transport | None = None
+        self._heard = loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail everyone who waits for something on this connection."""
+        self._fail(BrokerUnavailable(f"the broker closed the connection{f': {exc}' if exc else ''}"))
+
+    def data_received(self, data: bytes) -> None:
+        """Decode all complete packets; hand the publishes over as one block."""
+        self._heard = asyncio.get_running_loop().time()
+        publishes: list[mqtt5.PublishPacket] = []
+        buffer = self._rest + data if self._rest else data
+        view = memoryview(buffer)
+        position = 0
+        # IndexError: the rest of the last packet is still on its way.
+        with suppress(IndexError):
+            try:
+                while position < len(buffer):
+                    packet, size = mqtt5.read(view[position:])
+                    position += size
+                    if type(packet) is mqtt5.PublishPacket:
+                        publishes.append(packet)
+                    else:
+                        self._control(packet)
+            except ValueError as error:
+                self._fail(BrokerUnavailable(f"the broker sent a malformed packet: {error}"))
+                self.close()
+        self._rest = buffer[position:]
+        if publishes:
+            self._take(self, Arrivals(self._epoch, self._now_us(), publishes))
+
+    def _control(self, packet: mqtt5.Packet) -> None:
+        match packet:
+            case mqtt5.ConnAckPacket() if not self.connack.done():
+                self.connack.set_result(packet)
+            case mqtt5.SubAckPacket() if not self.suback.done():
+                self.suback.set_result(packet)
+            case mqtt5.DisconnectPacket():
+                taken_over = packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
+                hint = " (is a second server running with the same broker?)" if taken_over else ""
+                self._fail(BrokerUnavailable(f"the broker says goodbye: {packet.reason_code}{hint}"))
+            case _:
+                pass  # ping responses: hearing them was all they are for
+
+    def _fail(self, error: BrokerUnavailable) -> None:
+        for future in (self.connack, self.suback, self._lost):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # retrieved here: nobody may be waiting for it
+
+    async def keep_alive(self, interval_s: float) -> None:
+        """Ping while idle; returns never. Raises: BrokerUnavailable when the connection ends."""
+        loop = asyncio.get_running_loop()
+        while True:
+            done, _ = await asyncio.wait([self._lost], timeout=interval_s / 2)
+            if done:
+                self._lost.result()
+            if loop.time() - self._heard > interval_s * 1.5:
+                raise BrokerUnavailable("the broker has gone silent")
+            self.write(mqtt5.PingReqPacket().write())
+
+    def write(self, packet: bytes) -> None:
+        """Queue bytes; the broker's reads bound what can pile up here (4 bytes a message)."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(packet)
+
+    def pause(self) -> None:
+        """Stop reading until ``resume``: TCP holds the broker back."""
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close without a DISCONNECT packet, so that the broker keeps the session."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+def puback_block(packet_ids: Sequence[int]) -> bytes:
+    """PUBACK packets with reason success: 0x40 0x02 and the id, 4 bytes each (MQTT 5, 3.4)."""
+    return b"".join(b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids)
+
+
+def check_connack(packet: mqtt5.ConnAckPacket) -> None:
+    """Raises: BrokerUnavailable when the broker refused us."""
+    if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
+        detail = f" ({packet.reason_str})" if packet.reason_str else ""
+        raise BrokerUnavailable(f"the broker refuses us: {packet.reason_code}{detail}")
+
+
+def check_suback(packet: mqtt5.SubAckPacket, filters: Sequence[str]) -> None:
+    """Raises: BrokerUnavailable when a subscription was refused."""
+    for pattern, code in zip(filters, packet.reason_codes, strict=True):
+        if code not in GRANTED:
+            raise BrokerUnavailable(f"the broker does not let us subscribe to {pattern}: {code}")
+
+
+async def may_connect(endpoint: Endpoint, username: str, password: str) -> bool:
+    """Whether the broker accepts these credentials; the trial session leaves nothing behind.
+
+    Raises: BrokerUnavailable when nobody answers.
+    """
+    try:
+        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    except OSError as error:
+        raise BrokerUnavailable(f"no broker at {endpoint.host}:{endpoint.port}: {error}") from error
+    try:
+        packet = mqtt5.ConnectPacket("", username=username, password=password.encode(), clean_start=True)
+        writer.write(packet.write())
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            answer = await reader.read(4096)
+        packet_in, _ = mqtt5.read(memoryview(answer))
+        return (
+            isinstance(packet_in, mqtt5.ConnAckPacket)
+            and packet_in.reason_code == mqtt5.ConnAckReasonCode.SUCCESS
+        )
+    except (IndexError, ValueError, TimeoutError):
+        return False
+    finally:
+        writer.close()

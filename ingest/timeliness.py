@@ -1,0 +1,93 @@
+"""Which data is late: not newer than the newest already received of its series.
+
+A series is one device's metric (or its packets, positions, camera events). Two
+memories decide: what this process received (``newest``) and, for a series it has
+not met before, what the database had at the start (``floor``). A message the
+broker delivers again is measured against the first only: it may have been
+committed without ever having been looked at by a detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from domain.readings import Bool, Int32, Int64
+
+NEVER = np.iinfo(np.int64).min
+SERIES_BITS = 24
+
+
+class Timeliness:
+    """The newest event time of each series, grown as series are met."""
+
+    def __init__(self) -> None:
+        self._index: dict[int, int] = {}
+        self._newest: Int64 = np.full(1024, NEVER, dtype=np.int64)
+        self._floor: Int64 = np.full(1024, NEVER, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def unknown(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Which (device, series) pairs were not met before: their floors are worth asking for."""
+        return sorted(pair for pair in wanted if (pair[0] << SERIES_BITS | pair[1]) not in self._index)
+
+    def set_floor(self, device: int, series: int, newest_us: int) -> None:
+        """What the database had of a series before this process began."""
+        self._floor[self._row(device << SERIES_BITS | series)] = newest_us
+
+    def one(self, device: int, series: int, time_us: int, redelivered: bool) -> bool:
+        """Whether one row is late; it becomes the newest if it is not."""
+        row = self._row(device << SERIES_BITS | series)
+        if time_us <= self._newest[row] or (not redelivered and time_us <= self._floor[row]):
+            return True
+        self._newest[row] = time_us
+        return False
+
+    def many(self, device: Int32, series: Int64, time_us: Int64, redelivered: Bool) -> Bool:
+        """The same for rows in the order received, ``(n,)`` each."""
+        if not len(device):
+            return np.zeros(0, dtype=np.bool_)
+        codes, inverse = np.unique(series_codes(device, series), return_inverse=True)
+        rows = np.fromiter((self._row(code) for code in codes.tolist()), dtype=np.int64, count=len(codes))
+        before = newest_before(inverse, time_us, self._newest[rows])
+        late: Bool = (time_us <= before) | (~redelivered & (time_us <= self._floor[rows][inverse]))
+        # What is late by the floor alone is not newest either, but it is older than the floor forever.
+        np.maximum.at(self._newest, rows[inverse], time_us)
+        return late
+
+    def _row(self, code: int) -> int:
+        row = self._index.get(code)
+        if row is None:
+            row = self._index[code] = len(self._index)
+            if row >= len(self._newest):
+                self._newest = np.concatenate([self._newest, np.full(row, NEVER, dtype=np.int64)])
+                self._floor = np.concatenate([self._floor, np.full(row, NEVER, dtype=np.int64)])
+        return row
+
+
+def series_codes(device: Int32, series: Int64) -> Int64:
+    """One number for each (device, series)."""
+    return (device.astype(np.int64) << SERIES_BITS) | series
+
+
+def newest_before(group: Int64, time_us: Int64, newest: Int64) -> Int64:
+    """For each row, the newest time of its group before it: ``newest[group]`` or an earlier row's.
+
+    ``group (n,)``: index into ``newest (g,)``; rows in the order received.
+    """
+    order = np.argsort(group, kind="stable")
+    grouped, times = group[order], time_us[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = grouped[1:] != grouped[:-1]
+    # Running maximum within each group: times become ranks so that group * n + rank cannot overflow.
+    ranked, rank = np.unique(times, return_inverse=True)
+    running = np.maximum.accumulate(grouped * len(ranked) + rank)
+    previous = np.empty(len(order), dtype=np.int64)
+    previous[1:] = ranked[running[:-1] % len(ranked)]
+    previous[first] = NEVER
+    before = np.empty_like(previous)
+    before[order] = np.maximum(previous, newest[grouped])
+    return before

@@ -1,0 +1,38 @@
+"""A quake 60 km away: P waves at 6 km/s, S waves at 3.5 km/s, and everybody feels it, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulators.devices import Emission
+from simulators.scenarios.scene import Scene, always, merged, waveforms
+from simulators.signals import Quake
+
+DURATION_S = 120.0
+ORIGIN_S = 25.0
+"""Enough calm before it for a long-term average."""
+
+PGA_M_S2 = 0.45
+
+
+def focus(scene: Scene) -> Quake:
+    """About 60 km off the coast, in a direction and depth of the seed's choice."""
+    rng = scene.rng("focus")
+    return Quake(
+        lon=114.05 + float(rng.uniform(-0.08, 0.08)),
+        lat=22.50 + float(rng.uniform(-0.05, 0.05)),
+        depth_km=float(rng.uniform(8.0, 14.0)),
+        origin_s=ORIGIN_S,
+        pga_m_s2=PGA_M_S2,
+    )
+
+
+def play(scene: Scene) -> Iterator[Emission]:
+    """All vibration sensors, each with its own arrivals and its building's own amplification."""
+    quake = focus(scene)
+    streams = []
+    for site in scene.of_kind("vibration"):
+        rng = scene.rng(site.id, "site")
+        factor, seed = float(rng.uniform(0.8, 1.3)), int(rng.integers(0, 2**31))
+        streams.append(waveforms(scene, site, always(quake.waves(site.lon, site.lat, factor, seed))))
+    return merged(streams)

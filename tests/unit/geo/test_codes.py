@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from domain.errors import CodeError
+from geo.codes import (
+    address_code,
+    cell_code,
+    parse_address,
+    parse_cell,
+    parse_division,
+    parse_town,
+    parse_village,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "level", "kind", "parent"),
+    [
+        ("441900", "city", "", None),
+        ("441900003", "town", "街道", "441900"),
+        ("441900126", "town", "镇", "441900"),
+        ("441900401", "town", "类似乡级", "441900"),
+        ("441900126206", "village", "村委会", "441900126"),
+        ("441900003001", "village", "居委会", "441900003"),
+        ("441900003500", "village", "类似村委会", "441900003"),
+        ("441900401498", "village", "类似居委会", "441900401"),
+    ],
+)
+def test_divisions(code: str, level: str, kind: str, parent: str | None) -> None:
+    division = parse_division(code)
+    assert (division.level, division.kind, division.parent) == (level, kind, parent)
+
+
+def test_a_twelve_digit_town_is_its_nine_digits() -> None:
+    assert parse_town("441900003000").code == "441900003"
+
+
+def test_a_cell_is_a_village_and_a_number() -> None:
+    cell = parse_cell("441900126206001")
+    assert (cell.village, cell.town, cell.sequence) == ("441900126206", "441900126", 1)
+    assert cell_code("441900126206", 1) == "441900126206001"
+
+
+def test_an_address_carries_its_cell_with_two_digits() -> None:
+    code = address_code("441900126206007", 42, 101)
+    assert code == "4419001262060700042000101"
+    address = parse_address(code)
+    assert (address.cell, address.building, address.room) == ("441900126206007", 42, 101)
+    assert address.building_code == "4419001262060700042"
+
+
+@pytest.mark.parametrize(
+    ("parse", "code", "wrong"),
+    [
+        (parse_division, "", "must consist of the digits"),
+        (parse_division, "44190000", "has 8 digits; it needs 6 or 9 or 12"),
+        (parse_division, "44190000３", "must consist of the digits"),
+        (parse_division, "44190012x", "must consist of the digits"),
+        (parse_division, "-41900003", "must consist of the digits"),
+        (parse_division, "001900003", "no province"),
+        (parse_division, "991900003", "no province"),
+        (parse_division, "441901003", "no districts"),
+        (parse_division, "441900000", "outside every town range"),
+        (parse_division, "441900700", "outside every town range"),
+        (parse_division, "441900003600", "outside every village range"),
+        (parse_town, "441900", "a city's"),
+        (parse_town, "441900003001", "a village's"),
+        (parse_village, "441900003", "a town's"),
+        (parse_village, "441900003000", "a town's"),
+        (parse_cell, "441900003001", "has 12 digits; it needs 15"),
+        (parse_cell, "441900003001000", "numbered from 001"),
+        (parse_cell, "441900003000001", "village part"),
+        (parse_address, "44190000300101000010000", "has 23 digits; it needs 25"),
+        (parse_address, "4419000030010000001000000", "base grid"),
+        (parse_address, "4419000030010100000000000", "building"),
+        (parse_address, "4419010030010100001000000", "no districts"),
+        (parse_address, "4419000030000100001000000", "village part"),
+    ],
+)
+def test_bad_codes_say_what_is_wrong(parse: object, code: str, wrong: str) -> None:
+    assert callable(parse)
+    with pytest.raises(CodeError, match=wrong):
+        parse(code)
+
+
+@pytest.mark.parametrize(
+    ("cell", "building", "room", "wrong"),
+    [
+        ("441900126206100", 1, 0, "two digits"),
+        ("441900126206001", 0, 0, "1 to 99999"),
+        ("441900126206001", 100_000, 0, "1 to 99999"),
+        ("441900126206001", 1, 1_000_000, "rooms are numbered"),
+    ],
+)
+def test_addresses_that_cannot_be_coded(cell: str, building: int, room: int, wrong: str) -> None:
+    with pytest.raises(CodeError, match=wrong):
+        address_code(cell, building, room)
+
+
+@pytest.mark.parametrize("sequence", [0, 1000])
+def test_cell_numbers_have_three_digits(sequence: int) -> None:
+    with pytest.raises(CodeError, match="1 to 999"):
+        cell_code("441900126206", sequence)
