@@ -30,7 +30,8 @@ def _threshold(
 
 def _camera(event: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
     settings = {"type": event, "title": {"zh": zh, "en": en}, **more}
-    return {"id": f"camera.{event}", "detector": "camera_event", "kind": f"camera.{event}", "settings": settings}
+    name = f"camera.{event}"
+    return {"id": name, "detector": "camera_event", "kind": name, "settings": settings}
 
 
 DEFAULT_RULES: list[dict[str, Any]] = [
@@ -56,7 +57,8 @@ DEFAULT_RULES: list[dict[str, Any]] = [
                "房屋倾斜", "Building tilts", direction="magnitude", off_delay_s=60),
     _threshold("structure.crack", "structure.crack", "crack_mm", "mm", {3: 1.0, 2: 3.0, 1: 6.0}, 0.8,
                "裂缝扩展", "Crack is opening", off_delay_s=60),
-    _threshold("flood.water-level", "flood.water_level", "water_level_m", "m", {4: 0.15, 3: 0.3, 2: 0.5, 1: 1.0}, 0.1,
+    _threshold("flood.water-level", "flood.water_level", "water_level_m", "m",
+               {4: 0.15, 3: 0.3, 2: 0.5, 1: 1.0}, 0.1,
                "道路积水", "Road under water", on_delay_s=30, off_delay_s=120),
     _threshold("site.dust", "site.dust", "pm10_ug_m3", "µg/m³", {4: 150, 3: 350}, 120,
                "工地扬尘超标", "Site dust over limit", on_delay_s=300, off_delay_s=300),

@@ -63,7 +63,8 @@ def alert_of(body: Mapping[str, Any], rule: str, device: int, episode_us: int) -
     place, evidence = body["place"], body["evidence"]
     location = body["location"] or {}
     started_us, updated_us = _us(body["started_at"]), _us(body["updated_at"])
-    assert started_us is not None and updated_us is not None
+    assert started_us is not None
+    assert updated_us is not None
     return Alert(
         id=body["id"], version=body["version"], kind=body["kind"], matter=body["matter"], rule=rule,
         severity=body["severity"], condition=body["condition"], state=body["state"], title=dict(body["title"]),

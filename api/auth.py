@@ -33,7 +33,7 @@ LOGIN_EVERY_S_ADDRESS = 1.0
 HASHING_AT_ONCE = 2
 
 PERMISSIONS: dict[str, frozenset[str]] = {
-    "responder": frozenset({"acknowledge", "comment", "close"}),
+    "responder": frozenset({"acknowledge", "comment", "close", "reopen"}),
     "dispatcher": frozenset(
         {"acknowledge", "assign", "comment", "shelve", "unshelve", "close", "reopen", "users.read", "ledger.read"}
     ),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from api.filters import AlertFacts, AlertFilter, facts_of
 from api.messages import alert_frame
-from domain.clock import iso
+from domain.clock import iso, to_us
 from domain.people import Actor
 
 STAGES = ("sampled", "received", "committed", "detected", "placed", "pushed")
@@ -48,13 +50,20 @@ class Change:
             return False
         return wanted.matches(self.facts) or (self.before is not None and wanted.matches(self.before))
 
+    @property
+    def timeline(self) -> dict[str, str]:
+        """The alert's timeline with the time of its first push, when there was one."""
+        known: dict[str, str] = dict(self.alert.get("timeline") or {})
+        if self.pushed_us is not None:
+            known["pushed"] = iso(self.pushed_us)
+        return known
+
     def frame(self, id_: str, now_us: int) -> str:
         """The message of this change for subscriptions called ``id_``; the first one sets the pushed time."""
         if self.encoded is None:
             if self.pushed_us is None:
                 self.pushed_us, self.fresh = now_us, True
-            timeline = {**self.alert.get("timeline", {}), "pushed": iso(self.pushed_us)}
-            self.encoded = msgspec.json.encode({**self.alert, "timeline": timeline}).decode()
+            self.encoded = msgspec.json.encode({**self.alert, "timeline": self.timeline}).decode()
         text = self.frames.get(id_)
         if text is None:
             text = self.frames[id_] = alert_frame(id_, self.cursor, self.change, self.encoded)
@@ -75,17 +84,20 @@ def change_of(row: Mapping[str, Any]) -> Change:
     )
 
 
-def stage_seconds(timeline: Mapping[str, str], parse: Any) -> dict[str, float]:
+def stage_seconds(timeline: Mapping[str, str]) -> dict[str, float]:
     """Seconds from each known point of a timeline to the next; ``total`` from received to pushed.
 
-    ``parse``: ISO text to microseconds. Steps that go back (another machine's
-    clock, a run's clock) are left out: they measure nothing.
+    Steps that go back (another machine's clock, a run's clock) are left out: they
+    measure nothing.
     """
-    at_us = {stage: parse(timeline[stage]) for stage in STAGES if timeline.get(stage)}
-    known = [stage for stage in STAGES if stage in at_us]
-    steps = {
-        later: (at_us[later] - at_us[earlier]) / 1e6 for earlier, later in zip(known, known[1:], strict=False)
-    }
+    at_us = {stage: iso_to_us(timeline[stage]) for stage in STAGES if timeline.get(stage)}
+    known = list(at_us)
+    steps = {later: (at_us[later] - at_us[earlier]) / 1e6 for earlier, later in pairwise(known)}
     if "received" in at_us and "pushed" in at_us:
         steps["total"] = (at_us["pushed"] - at_us["received"]) / 1e6
     return {stage: seconds for stage, seconds in steps.items() if seconds >= 0}
+
+
+def iso_to_us(text: str) -> int:
+    """Microseconds since 1970 of our own ISO text."""
+    return to_us(datetime.fromisoformat(text))

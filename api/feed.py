@@ -55,7 +55,9 @@ class Feed:
         self.subscriptions: dict[ValueSubscription, None] = {}
         self.dropped = 0
 
-    def add(self, client: Client, id_: str, channel: str, key: int | None, exercise: str | None) -> ValueSubscription:
+    def add(
+        self, client: Client, id_: str, channel: str, key: int | None, exercise: str | None
+    ) -> ValueSubscription:
         """A new subscription."""
         subscription = ValueSubscription(client, id_, channel, key, exercise)
         self.subscriptions[subscription] = None

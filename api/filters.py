@@ -158,7 +158,7 @@ def parse_bbox(given: object) -> tuple[float, float, float, float] | None:
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise PayloadError("bad_filter", "bbox: four numbers, west, south, east, north")
     west, south, east, north = numbers
-    if west > east or south > north or not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise PayloadError("bad_filter", "bbox: west <= east and south <= north, in degrees")
     return west, south, east, north
 

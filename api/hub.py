@@ -24,7 +24,7 @@ from api.registry import Registry
 from api.values import TICK_S, merge_items
 from db.listen import wakeups
 from db.pool import Pool
-from domain.clock import from_us, parse_iso
+from domain.clock import from_us
 from domain.errors import DatabaseUnavailable, NotFound
 from domain.people import Actor
 from domain.readings import Block
@@ -149,8 +149,7 @@ class Hub:
         if change.fresh:
             self.note_pushed(change)
             if change.change == "raised" and not change.facts.exercise and not change.alert.get("late"):
-                timeline = {**change.alert.get("timeline", {}), "pushed": change.pushed_iso}
-                for stage, seconds in stage_seconds(timeline, parse_iso).items():
+                for stage, seconds in stage_seconds(change.timeline).items():
                     ALERT_LATENCY.labels(stage).observe(seconds)
 
     async def subscribe_alerts(self, client: Client, wanted: SubscribeAlerts) -> None:

@@ -115,7 +115,11 @@ async def serve(websocket: WebSocket, ports: ApiPorts, identity: Identity) -> No
     writer = asyncio.create_task(client.write(), name="live-writer")
     reader = asyncio.create_task(read(websocket, ports, client), name="live-reader")
     loop = asyncio.get_running_loop()
-    client.on_end = lambda: loop.call_later(LAST_WORDS_S, writer.cancel)
+
+    def last_words() -> None:
+        loop.call_later(LAST_WORDS_S, writer.cancel)
+
+    client.on_end = last_words
     ports.hub.enter(client)
     try:
         await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)

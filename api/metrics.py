@@ -8,7 +8,7 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 
 
 ALERT_LATENCY = Histogram(
     "gridpulse_alert_latency_seconds",
-    "Seconds from one point of a new alert's timeline to the next; stage names the later one, total = received to pushed",
+    "Seconds from one point of a new alert's timeline to the next; stage is the later, total = received to pushed",
     ["stage"],
     buckets=LATENCY_BUCKETS_S,
 )

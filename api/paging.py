@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from domain.clock import from_us
 from domain.errors import PayloadError
 
 LIMIT_DEFAULT = 100
@@ -41,3 +43,11 @@ def decode_cursor(name: str, cursor: str, *types: type) -> list[Any]:
 def fits(value: object, wanted: type) -> bool:
     """Whether a decoded value is of the type the key needs; a bool is no integer."""
     return type(value) is wanted
+
+
+def cursor_time(name: str, at_us: int) -> datetime:
+    """A cursor's time. Raises: PayloadError ``bad_cursor`` when no time can be that."""
+    try:
+        return from_us(at_us)
+    except OverflowError as error:
+        raise PayloadError("bad_cursor", f"this is no cursor of {name}") from error

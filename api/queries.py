@@ -88,7 +88,8 @@ AND (%(town)s::text[] IS NULL OR town = ANY (%(town)s))
 AND (%(grid)s::text[] IS NULL
      OR EXISTS (SELECT 1 FROM unnest(%(grid)s::text[]) AS g (prefix) WHERE starts_with(alert.grid, g.prefix)))
 AND (%(kind)s::text[] IS NULL OR kind = ANY (%(kind)s)
-     OR EXISTS (SELECT 1 FROM unnest(%(kind_prefix)s::text[]) AS k (prefix) WHERE starts_with(alert.kind, k.prefix)))
+     OR EXISTS (SELECT 1 FROM unnest(%(kind_prefix)s::text[]) AS k (prefix)
+                WHERE starts_with(alert.kind, k.prefix)))
 AND (%(west)s::float8 IS NULL
      OR ((body #>> '{location,lon}')::float8 BETWEEN %(west)s AND %(east)s
          AND (body #>> '{location,lat}')::float8 BETWEEN %(south)s AND %(north)s))
@@ -316,8 +317,8 @@ WHERE device = %(device)s AND time >= %(from)s AND time < %(to)s ORDER BY time L
 
 LEDGER: LiteralString = (
     """
-SELECT minute, coalesce(device.id, '') AS id, ledger.device AS key, device.run, received, stored, duplicate, rejected,
-       quarantined
+SELECT minute, coalesce(device.id, '') AS id, ledger.device AS key, device.run, received, stored, duplicate,
+       rejected, quarantined
 FROM ledger_minute AS ledger LEFT JOIN device ON device.key = ledger.device
 WHERE minute >= %(since)s AND (%(device)s::text IS NULL OR device.id = %(device)s)
   AND (%(exercise)s::text = 'any' OR device.run IS NOT DISTINCT FROM %(exercise)s::text)

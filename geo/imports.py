@@ -183,6 +183,9 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _text(content: bytes) -> str:
+    if (zero := content.find(0)) >= 0:
+        line = content.count(10, 0, zero) + 1
+        raise ImportFileError(f"line {line}: a zero byte; save the file as UTF-8 text")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -212,6 +215,8 @@ def _words(feature: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
         if isinstance(value, bool) or not isinstance(value, str | int | None):
             _bad(f"property {name} must be a text")
         words[name] = "" if value is None else str(value).strip()
+        if "\0" in words[name] or any("\ud800" <= letter <= "\udfff" for letter in words[name]):
+            _bad(f"property {name} has a character that is no text")
     if not words["code"]:
         _bad("property code is missing")
     return words

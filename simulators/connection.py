@@ -20,6 +20,8 @@ from simulators.wire import BrokerAddress
 KEEP_ALIVE_S = 30
 CONNECT_TIMEOUT_S = 5.0
 PUBACK = 0x40
+FAILURES_FROM = 0x80
+"""Reason codes from here on say no (MQTT 5, 2.4)."""
 
 
 class Listener(Protocol):
@@ -110,7 +112,8 @@ class Connection(asyncio.Protocol):
                 self._listener.received(packet)
             case mqtt5.PubAckPacket():
                 # NO_MATCHING_SUBSCRIBERS is a success: the broker took it, nobody listens.
-                if packet.reason_code < mqtt5.PubAckReasonCode.UNSPECIFIED_ERROR:
+                # The codec's codes are no Python enums: they have a value, but no order.
+                if packet.reason_code.value < FAILURES_FROM:
                     acks.append(packet.packet_id)
                 else:
                     self._listener.refused(packet.packet_id, packet.reason_code)

@@ -91,6 +91,7 @@ class Publisher:
         self._connection: Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._connected = False
+        self._lost_s: float | None = None  # since when nothing gets through
 
     async def __aenter__(self) -> Publisher:
         limit = await self._connect(clean_start=True)
@@ -193,6 +194,7 @@ class Publisher:
             self._free.append(packet_id)
             add(now_s - sent_s)
             self.counts.acknowledged += 1
+        self._lost_s = None
         self._moved.set()
 
     def refused(self, packet_id: int, reason: mqtt5.PubAckReasonCode) -> None:
@@ -205,7 +207,7 @@ class Publisher:
         self.counts.refused[words(reason.name)] += 1
         if reason == mqtt5.PubAckReasonCode.NOT_AUTHORIZED:
             self._failure = NotAllowed(
-                f"the broker lets this account not publish under {topic_of(entry[0])}: use the simulator's "
+                f"the broker does not let this account publish under {topic_of(entry[0])}: use the simulator's "
                 "account, or give this one the right in the broker's access list"
             )
         self._moved.set()
@@ -243,36 +245,41 @@ class Publisher:
         return answer.receive_max
 
     async def _keep_connected(self) -> None:
+        retry_s = RETRY_S_FIRST
         while self._failure is None:
             assert self._connection is not None
             why = await self._connection.watch()
             self._connected = False
-            log.warning("%s; connecting again", why)
+            if self._lost_s is None:
+                self._lost_s, retry_s = time.monotonic(), RETRY_S_FIRST
+                log.warning("%s; connecting again", why)
             try:
-                await self._reconnect(why)
+                await self._reconnect(why, retry_s)
             except BrokerUnavailable as error:
                 self._failure = error
+            # A connection that breaks before anything got through counts as the same loss.
+            retry_s = min(retry_s * 2, RETRY_S_MAX)
             self._moved.set()
 
-    async def _reconnect(self, why: str) -> None:
-        wait_s = RETRY_S_FIRST
-        began_s = time.monotonic()
+    async def _reconnect(self, why: str, retry_s: float) -> None:
+        assert self._lost_s is not None
         while True:
+            if self._patience_s is not None and time.monotonic() + retry_s - self._lost_s > self._patience_s:
+                raise BrokerUnavailable(
+                    f"{why}; it did not come back within {self._patience_s:g} s: start it and try again"
+                )
+            await asyncio.sleep(retry_s)
             try:
                 await self._connect(clean_start=False)
             except Refused:
                 raise
-            except BrokerUnavailable as error:
-                waited_s = time.monotonic() - began_s
-                if self._patience_s is not None and waited_s + wait_s > self._patience_s:
-                    raise BrokerUnavailable(
-                        f"{why}; the broker did not come back within {self._patience_s:.0f} s ({error})"
-                    ) from error
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_S_MAX)
-            else:
-                self.counts.reconnects += 1
-                return
+            except BrokerUnavailable:
+                retry_s = min(retry_s * 2, RETRY_S_MAX)
+                continue
+            self.counts.reconnects += 1
+            if not self._inflight:
+                self._lost_s = None
+            return
 
 
 def topic_of(packet: bytes) -> str:

@@ -1,5 +1,5 @@
-"""Fixtures every level shares; the real stack is in ``tests/fix_stack.py``."""
+"""Fixtures every level shares: the stack (``fix_stack``) and the whole server (``fix_server``)."""
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.fix_stack"]
+pytest_plugins = ["tests.fix_stack", "tests.fix_server"]

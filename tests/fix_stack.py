@@ -25,6 +25,7 @@ from db.pool import Pool, open_pool
 from server.embedded.stack import EmbeddedStack, embedded_stack
 
 TEMPLATE = "gridpulse_template"
+TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 _numbers = itertools.count(1)
 
 
@@ -64,12 +65,12 @@ def admin_url(stack: EmbeddedStack) -> str:
 
 
 @pytest.fixture(scope="session")
-def template_database(admin_url: str) -> Iterator[str]:
+def template_database(admin_url: str) -> str:
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}".encode())
         conn.execute(f"CREATE DATABASE {TEMPLATE}".encode())
     migrate(on_database(admin_url, TEMPLATE))
-    yield TEMPLATE
+    return TEMPLATE
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def database_url(admin_url: str, template_database: str) -> Iterator[str]:
     with psycopg.connect(admin_url, autocommit=True) as conn:
         # TimescaleDB's scheduler may look into the template at any time.
         conn.execute(f"ALTER DATABASE {template_database} WITH ALLOW_CONNECTIONS false".encode())
-        conn.execute(b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [template_database])
+        conn.execute(TERMINATE, [template_database])
         conn.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY file_copy".encode())
         conn.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true".encode())
     yield on_database(admin_url, name)

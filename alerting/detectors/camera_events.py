@@ -39,7 +39,9 @@ class CameraEvents:
         self._scenes: dict[int, _Scene] = {}
         self._newest: dict[tuple[int, str], int] = {}
 
-    def restore(self, device: int, episode_us: int, newest_us: int, severity: int, features: dict[str, Any]) -> None:
+    def restore(
+        self, device: int, episode_us: int, newest_us: int, severity: int, features: dict[str, Any]
+    ) -> None:
         """Take up an episode that was active before a restart."""
         events = features.get("events") or [features.get("event_id") or ""]
         score = features.get("score")

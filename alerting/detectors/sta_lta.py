@@ -255,6 +255,7 @@ class StaLta:
             for name in ("_newest", "_next", "_on_us", "_off_us"):
                 setattr(self, name, grown(getattr(self, name), n, NEVER))
             for name in ("_rate", "_reference", "_part", "_part_n", "_sta", "_sta_n", "_lta", "_lta_n",
-                         "_background", "_mean", "_triggered", "_active", "_episode", "_ratio", "_pga", "_told", "_class"):  # fmt: skip
+                         "_background", "_mean", "_triggered", "_active", "_episode", "_ratio",
+                         "_pga", "_told", "_class"):  # fmt: skip
                 setattr(self, name, grown(getattr(self, name), n))
         return row

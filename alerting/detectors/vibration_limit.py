@@ -76,7 +76,9 @@ class VibrationLimit:
         self._top: Float64 = np.zeros((0, 5))  # ratio, ppv, limit, freq, axis of the episode's worst
         self._told: Float64 = np.zeros(0)
 
-    def restore(self, device: int, episode_us: int, newest_us: int, severity: int, value: float, limit: float) -> None:
+    def restore(
+        self, device: int, episode_us: int, newest_us: int, severity: int, value: float, limit: float
+    ) -> None:
         """Take up an episode that was active before a restart."""
         r = self._rows_of(np.array([device], np.int32))
         self._newest[r] = self._newest_reading[r] = self._loud[r] = newest_us
@@ -176,7 +178,9 @@ class VibrationLimit:
                 found += self._scalars(readings, mine[keep], row[keep], value[keep], freq[keep])
         return found
 
-    def _scalars(self, readings: Readings, take: Rows64, row: Rows64, ppv: Float64, freq: Float64) -> list[Detection]:
+    def _scalars(
+        self, readings: Readings, take: Rows64, row: Rows64, ppv: Float64, freq: Float64
+    ) -> list[Detection]:
         time_us = readings.time_us[take]
         limit = self._limit(*self._buildings(row), freq)
         axis = np.full(len(row), -1, np.int8)

@@ -27,9 +27,9 @@ MATTERS: dict[str, tuple[str, str, str]] = {
 
 
 def matches(pattern: str, kind: str) -> bool:
-    """Whether ``kind`` falls under ``pattern``: equal, ``*``, or below ``prefix.*``."""
+    """Whether ``kind`` falls under ``pattern``: equal, ``*``, or ``prefix.*`` and below it or just the prefix."""
     if pattern.endswith("*"):
-        return kind.startswith(pattern[:-1])
+        return kind.startswith(pattern[:-1]) or kind == pattern[:-2]
     return pattern == kind
 
 

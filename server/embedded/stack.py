@@ -84,11 +84,12 @@ async def embedded_stack(
     place.create(run_as)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(owner_lock(place))
+        await in_thread(_least_right, run_as, place, [])
         if broker:
             # Before anything is fetched: the commonest obstacle, and the quickest to name.
             await clear_the_way(place, mqtt_host, mqtt_port)
         found = await _find_programs(place, run_as, database, broker, progress or quiet)
-        run_as = await in_thread(_least_right, run_as, place, found)
+        run_as = await in_thread(_least_right, run_as, place, found.folders())
         running = await _start(stack, place, found, run_as, mqtt_host, mqtt_port)
         stack.callback(forget_urls, place)
         record_urls(place, running.urls)
@@ -142,8 +143,8 @@ async def _find_programs(home: Home, run_as: RunAs, database: bool, broker: bool
         raise
 
 
-def _least_right(run_as: RunAs, home: Home, found: Programs) -> RunAs:
-    fitting = with_access(run_as, [home.run, *found.folders()])
+def _least_right(run_as: RunAs, home: Home, folders: Sequence[Path]) -> RunAs:
+    fitting = with_access(run_as, [home.run, *folders])
     if fitting is None:
         raise EmbeddedError(
             f"the database must not run as root, and its account {run_as.name!r} cannot enter {home.root}: "

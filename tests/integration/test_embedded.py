@@ -29,7 +29,7 @@ from domain.errors import EmbeddedError
 from server.embedded.broker_accounts import BrokerAccount, hash_password
 from server.embedded.home import Home
 from server.embedded.postgres import data_major
-from server.embedded.privileges import RunAs, choose_user, reaches
+from server.embedded.privileges import RunAs, choose_user, reaches, setpriv_path
 from server.embedded.stack import EmbeddedStack, EmbeddedUrls, embedded_stack, running_urls
 
 pytestmark = pytest.mark.stack
@@ -534,6 +534,23 @@ def test_an_ordinary_user_starts_from_nothing(nobodys_python: list[str]) -> None
         assert processes_of(place) == []
     finally:
         shutil.rmtree(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's children are other accounts")
+def test_a_home_that_the_database_cannot_enter_is_named(tmp_path: Path) -> None:
+    """As in a container that does not lend the right to pass through closed folders."""
+    (tmp_path / "closed").mkdir(mode=0o700)
+    bare = [setpriv_path(), "--bounding-set=-dac_read_search", "--", sys.executable, "-c", OWNER]
+    done = subprocess.run(
+        [*bare, str(tmp_path / "closed/home"), str(free_port())],
+        cwd=ROOT,
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "closed/home: set GRIDPULSE_HOME" in done.stderr
 
 
 async def test_data_of_another_major_are_refused_untouched(home: Path) -> None:

@@ -201,7 +201,8 @@ async def test_the_account_is_exact(ingest: Running, broker: Broker) -> None:
 
     await until(settled, "61 messages in the ledger")
     counts = await ingest.scalar(
-        "SELECT (sum(received), sum(stored), sum(duplicate), sum(rejected), sum(quarantined))::text FROM ledger_minute"
+        "SELECT (sum(received), sum(stored), sum(duplicate), sum(rejected), sum(quarantined))::text "
+        "FROM ledger_minute"
     )
     assert counts == "(61,50,10,0,1)"
     assert await ingest.scalar("SELECT count(*) FROM reading") == 50

@@ -10,12 +10,24 @@ const SHELVE_MINUTES = [15, 30, 60, 120, 480];
 const CLOSE_REASONS = ["reason.checked", "reason.works", "reason.false", "reason.sensor", "reason.exercise"];
 const SHELVE_REASONS = ["reason.known_works", "reason.maintenance", "reason.flapping"];
 
-/** The actions an alert's state allows, in the order of use. */
-export function allowedActions(alert) {
-  if (alert.state === "closed") return ["reopen"];
+// Buttons a role could only be refused are not offered; the server decides all the same.
+const ROLES = {
+  acknowledge: ["responder", "dispatcher", "operator"], assign: ["dispatcher", "operator"],
+  shelve: ["dispatcher", "engineer", "operator"], unshelve: ["dispatcher", "engineer", "operator"],
+  close: ["responder", "dispatcher", "operator"], reopen: ["responder", "dispatcher", "operator"],
+};
+
+function stateAllows(alert) {
+  if (alert.state === "closed") return ["reopen", "comment"];
   const shelved = isShelved(alert, nowMs());
   return [alert.state === "new" && "acknowledge", "assign", "comment", shelved ? "unshelve" : "shelve", "close"]
     .filter(Boolean);
+}
+
+/** The actions an alert's state and the person's role allow, in the order of use. */
+export function allowedActions(alert, user = null) {
+  const may = (action) => !user?.role || !ROLES[action] || ROLES[action].includes(user.role);
+  return stateAllows(alert).filter(may);
 }
 
 const NEEDS_FORM = new Set(["assign", "comment", "shelve", "close", "reopen"]);
@@ -36,6 +48,7 @@ function fields(action, alert, user) {
   if (action === "assign") {
     return field(t("form.assignee"), h("input", {
       name: "assignee", required: true, maxLength: 64, value: alert.assignee ?? user?.name ?? "", autocomplete: "off",
+      list: "assignees",
     }));
   }
   if (action === "comment") return field(t("form.comment"), h("textarea", { name: "text", required: true, maxLength: 2000, rows: 3 }));
@@ -46,14 +59,18 @@ function fields(action, alert, user) {
       reasonField(SHELVE_REASONS),
     ];
   }
-  return reasonField(action === "close" ? CLOSE_REASONS : null);
+  return [
+    reasonField(action === "close" ? CLOSE_REASONS : null),
+    action === "close" && alert.condition === "active" && h("label", { class: "check" },
+      h("input", { type: "checkbox", name: "force", required: true }), h("span", null, t("form.force"))),
+  ];
 }
 
 /** A form's values as the request's body. */
 export function bodyOf(action, form) {
   const values = Object.fromEntries(new FormData(form));
   if (action === "shelve") return { minutes: Number(values.minutes), reason: values.reason };
-  if (action === "comment") return { text: values.text, reason: values.text };
+  if (action === "close") return { reason: values.reason, ...(values.force ? { force: true } : {}) };
   return values;
 }
 
@@ -75,7 +92,7 @@ export class Actions {
   show(alert) {
     const sameAlert = this.alert?.id === alert.id;
     this.alert = alert;
-    const actions = allowedActions(alert);
+    const actions = allowedActions(alert, this.api.user);
     if (!sameAlert) this.say("");
     if (!sameAlert || !actions.includes(this.open)) this.closeForm();
     const focused = this.buttons.contains(document.activeElement) ? document.activeElement.dataset.action : null;
@@ -89,7 +106,7 @@ export class Actions {
   }
 
   start(action) {
-    if (this.busy || !allowedActions(this.alert).includes(action)) return;
+    if (this.busy || !allowedActions(this.alert, this.api.user).includes(action)) return;
     if (!NEEDS_FORM.has(action)) {
       this.run(action, {});
       return;
@@ -104,9 +121,18 @@ export class Actions {
       h("button", { type: "submit", class: "primary" }, t(`action.${action}`)),
       h("button", { type: "button", onclick: () => { this.closeForm(); this.show(this.alert); } }, t("form.cancel"))));
     this.form.hidden = false;
+    if (action === "assign") this.offerNames();
     this.say("");
     this.show(this.alert);
     this.form.querySelector("input, textarea, select")?.focus();
+  }
+
+  /** Names to assign to, for accounts that may see them; others type. */
+  async offerNames() {
+    const names = h("datalist", { id: "assignees" });
+    this.form.append(names);
+    const users = await this.api.all("users").catch(() => []);
+    fill(names, users.map((user) => h("option", { value: user.name }, term("account", user.role))));
   }
 
   closeForm() {

@@ -49,7 +49,7 @@ function visibleRows() {
 }
 
 function emptyNote() {
-  if (store.cursor === null) return t(live.state === "connecting" ? "list.loading" : "list.unknown");
+  if (store.cursor === null) return live.state === "connecting" ? t("list.loading") : t("list.unknown");
   return filters.active ? t("list.filtered_empty") : t("list.calm");
 }
 

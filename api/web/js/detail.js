@@ -30,7 +30,7 @@ function featureText(value) {
   if (typeof value === "number") return numberText(value);
   if (Array.isArray(value)) return value.slice(0, 12).map(featureText).join(", ") + (value.length > 12 ? " …" : "");
   if (value !== null && typeof value === "object") return say(value) || JSON.stringify(value);
-  return String(value);
+  return term("value", value);
 }
 
 function webLink(address) {
@@ -233,10 +233,10 @@ export class Detail extends EventTarget {
     const scale = Math.max(1.25, ratio ?? 1);
     return h("div", { class: "value-line" },
       h("div", { class: "value-figures" },
-        h("span", { class: "value-number" }, numberText(alert.value)), h("span", { class: "value-unit" }, alert.unit ?? ""),
+        h("span", { class: "value-number" }, numberText(alert.value)), h("span", { class: "value-unit" }, term("unit", alert.unit)),
         h("span", { class: "value-text" }, metric),
-        Number.isFinite(alert.limit) && h("span", { class: "value-limit" }, t("why.limit", { limit: numberText(alert.limit), unit: alert.unit ?? "" }),
-          ratio && ratio > 0 ? ` · ${Math.round(ratio * 100)} %` : "")),
+        Number.isFinite(alert.limit) && h("span", { class: "value-limit" }, t("why.limit", { limit: numberText(alert.limit), unit: term("unit", alert.unit) }),
+          ratio && ratio > 0 ? ` · ${Math.round(ratio * 100)}%` : "")),
       ratio > 0 && h("div", { class: "gauge", "aria-hidden": "true" },
         h("div", {
           class: `gauge-fill severity-${alert.severity}`,

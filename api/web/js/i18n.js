@@ -47,11 +47,15 @@ export function term(prefix, value) {
   return dictionaries[language]?.[`${prefix}.${value}`] ?? String(value);
 }
 
-/** A server's text: {zh, en}, or plain. */
+const HAN = /\p{Script=Han}/u;
+
+/** A server's text: {zh, en}, plain, or both languages in one as `中文 · English`. */
 export function say(text) {
   if (text === null || text === undefined) return "";
-  if (typeof text !== "object") return String(text);
-  return text[language] || text.zh || text.en || "";
+  if (typeof text === "object") return text[language] || text.zh || text.en || "";
+  const [zh, en, ...rest] = String(text).split(" · ");
+  const both = en && !rest.length && HAN.test(zh) && !HAN.test(en);
+  return both ? { zh, en }[language] : String(text);
 }
 
 /** A number with at most `digits` significant digits, grouped; absent is a dash. */

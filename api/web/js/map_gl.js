@@ -83,7 +83,8 @@ function style() {
         layout: {
           "text-field": ["format", ["get", "name"], {}, ["get", "count"], { "font-scale": 1.15, "text-color": css("--ink") }],
           "text-font": FONTS, "text-size": ["interpolate", ["linear"], ["zoom"], 8, 9.5, 12, 15],
-          "text-padding": 1, "symbol-sort-key": ["get", "order"], "text-max-width": 7,
+          "text-padding": 1, "text-variable-anchor": ["center", "top", "bottom"], "text-radial-offset": 0.8,
+          "symbol-sort-key": ["get", "order"], "text-max-width": 7,
         },
         paint: { "text-color": css("--map-label"), "text-halo-color": css("--map-halo"), "text-halo-width": 1.4 },
       },
@@ -97,7 +98,7 @@ function style() {
       {
         id: "alerts", type: "symbol", source: "alerts",
         layout: {
-          "icon-image": ["get", "icon"], "icon-allow-overlap": true, "icon-ignore-placement": true,
+          "icon-image": ["get", "icon"], "icon-allow-overlap": true,
           "symbol-sort-key": ["-", 0, ["get", "severity"]],
           "icon-size": ["interpolate", ["linear"], ["zoom"], 8, 0.75, 12, 1.1],
         },
@@ -195,7 +196,7 @@ export class GlMap {
   /** The whole city. */
   home({ animate = true } = {}) {
     const box = boundsOf(this.towns.rows.map((town) => town.geometry));
-    if (box) this.map.fitBounds(box, { padding: 28, animate: animate && !this.reduced.matches });
+    if (box) this.map.fitBounds(box, { padding: { top: 30, left: 24, right: 24, bottom: 84 }, animate: animate && !this.reduced.matches });
   }
 
   relabel() {

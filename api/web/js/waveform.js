@@ -4,57 +4,18 @@
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { fill, h } from "./dom.js";
 import { numberText, t, term } from "./i18n.js";
+import { AXES, joinPackets, peakOf, windowOf } from "./packets.js";
 import { FILLS } from "./severity.js";
 import { clockText, nowMs, parseMs, zoneLabel } from "./time.js";
 
-const AXES = ["x", "y", "z"];
 const LONGEST_WAVEFORM_S = 80;
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** The alert's own window in seconds since 1970, [from, to]. */
-export function windowOf(alert) {
-  const started = parseMs(alert.started_at) / 1000;
-  const [from, to] = (alert.evidence?.window ?? []).map((iso) => parseMs(iso) / 1000);
-  const begin = Number.isFinite(from) ? from : started;
-  return [begin, Number.isFinite(to) && to > begin ? to : begin + 1];
-}
-
 function iso(seconds) {
   return new Date(seconds * 1000).toISOString();
-}
-
-/** Packets as columns {time, x, y, z, unit}; a gap becomes a null so that no line crosses it. */
-export function joinPackets(packets) {
-  const rows = packets.map((packet) => ({ ...packet, start: parseMs(packet.t ?? packet.time ?? packet.start) / 1000 }))
-    .filter((packet) => Number.isFinite(packet.start) && packet.rate_hz > 0)
-    .sort((a, b) => a.start - b.start);
-  const joined = { time: [], x: [], y: [], z: [], unit: rows[0]?.unit ?? "" };
-  let expected = null;
-  for (const row of rows) {
-    if (row.unit !== joined.unit) continue;
-    const step = 1 / row.rate_hz;
-    if (expected !== null && row.start > expected + 0.5 * step) {
-      joined.time.push(expected);
-      for (const axis of AXES) joined[axis].push(null);
-    }
-    const n = Math.max(...AXES.map((axis) => row[axis]?.length ?? 0));
-    for (let i = 0; i < n; i += 1) {
-      joined.time.push(row.start + i * step);
-      for (const axis of AXES) joined[axis].push(row[axis]?.[i] ?? null);
-    }
-    expected = row.start + n * step;
-  }
-  return joined;
-}
-
-/** Largest absolute value, 0 of none. */
-export function peakOf(values) {
-  let peak = 0;
-  for (const value of values) if (value !== null && Math.abs(value) > peak) peak = Math.abs(value);
-  return peak;
 }
 
 function shade([from, to]) {
@@ -140,11 +101,11 @@ function drawWaveform(container, alert, joined) {
   const readout = h("span", { class: "plot-readout" });
   const present = AXES.filter((axis) => joined[axis].some((value) => value !== null));
   const summary = present.map((axis) => `${axis} ${numberText(peakOf(joined[axis]), 3)}`).join(", ");
-  fill(container, h("div", { class: "plot-note" }, h("span", null, timeNote(joined.unit)), readout));
+  fill(container, h("div", { class: "plot-note" }, h("span", null, timeNote(term("unit", joined.unit))), readout));
   present.forEach((axis, i) => {
     const bottom = i === present.length - 1;
     const target = h("div", {
-      class: "plot", role: "img", "aria-label": t("plot.axis_label", { axis, peak: numberText(peakOf(joined[axis]), 3), unit: joined.unit }),
+      class: "plot", role: "img", "aria-label": t("plot.axis_label", { axis, peak: numberText(peakOf(joined[axis]), 3), unit: term("unit", joined.unit) }),
     }, h("span", { class: "plot-axis" }, axis),
     h("span", { class: "plot-peak" }, t("plot.peak", { value: numberText(peakOf(joined[axis]), 3) })));
     container.append(target);
@@ -173,15 +134,15 @@ function drawReadings(container, alert, rows) {
   const name = term("metric", alert.metric);
   const readout = h("span", { class: "plot-readout" });
   const target = h("div", {
-    class: "plot", role: "img", "aria-label": t("plot.metric_label", { name, unit: alert.unit, n: rows.length }),
+    class: "plot", role: "img", "aria-label": t("plot.metric_label", { name, unit: term("unit", alert.unit), n: rows.length }),
   });
-  fill(container, h("div", { class: "plot-note" }, h("span", null, `${name} · ${timeNote(alert.unit)}`), readout), target);
+  fill(container, h("div", { class: "plot-note" }, h("span", null, `${name} · ${timeNote(term("unit", alert.unit))}`), readout), target);
   plots.add(target, {
     height: 168, range: [low - room, high + room], window: windowOf(alert), limit, severity: alert.severity, bottom: true,
     sync: `alert-${alert.id}`, points: rows.length < 200,
     onCursor: (plot) => {
       const at = plot.cursor.idx;
-      if (at !== null && at !== undefined) readout.textContent = `${clockText(time[at] * 1000)}  ${numberText(value[at])} ${alert.unit}`;
+      if (at !== null && at !== undefined) readout.textContent = `${clockText(time[at] * 1000)}  ${numberText(value[at])} ${term("unit", alert.unit)}`;
     },
   }, [time, value]);
   return { dispose: () => plots.dispose(), points: time.length, kind: "readings" };

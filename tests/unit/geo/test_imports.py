@@ -107,13 +107,10 @@ def test_line_numbers_count_lines_of_the_file_not_records() -> None:
         (b"id,kind,colour\n", "unknown column 'colour'"),
         ("id,kind,name\nA,tilt,中文\n".encode("gb18030"), "line 2: not UTF-8"),
         (b'id,kind,name\nA,tilt,"open\n', "not CSV"),
-        (b"id,kind,name\nA,tilt,\0\n", "line 2: not CSV|id"),
+        (b"id,kind,name\nA,tilt,\0\n", "line 2: a zero byte"),
     ],
 )
 def test_a_file_that_cannot_be_read(content: bytes, reason: str) -> None:
-    if b"\0" in content:
-        assert parse_devices(content).rows or True
-        return
     with pytest.raises(ImportFileError, match=reason):
         parse_devices(content)
 
@@ -149,10 +146,8 @@ def test_addresses() -> None:
 
 
 def test_regions_know_their_level_from_the_code() -> None:
-    parsed = parse_regions(
-        collection(feature(), feature(441900003001, "岗贝社区", name_en="Gangbei"), feature("441900004000", "南城")),
-        "wgs84",
-    )
+    village = feature(441900003001, "岗贝社区", name_en="Gangbei")
+    parsed = parse_regions(collection(feature(), village, feature("441900004000", "南城")), "wgs84")
     assert [(r.code, r.level, r.kind) for r in parsed.rows] == [
         ("441900003", "town", "街道"),
         ("441900003001", "village", "居委会"),
@@ -177,6 +172,8 @@ BOW_TIE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [
         (feature(code=["441900003"]), "property code must be a text"),
         (feature(code="441901003"), "no districts"),
         (feature(name=""), "property name is missing"),
+        (feature(name="a\0"), "property name has a character"),
+        (feature(name="\ud800"), "property name has a character"),
         (feature(geometry=None), "must be a Polygon"),
         (feature(geometry={"type": "Point", "coordinates": [113.7, 23.0]}), "must be a Polygon"),
         (feature(geometry={"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}), "geometry cannot be read"),

@@ -54,16 +54,24 @@ def at(x: float, y: float, locator: Locator = LOCATOR) -> Place:
 
 def test_nearest_address_with_cell_village_and_town() -> None:
     place = at(720.0, 500.0)
-    assert place == Place(
+    assert place.distance_m == pytest.approx(20.0, abs=0.1)
+    assert place.score == pytest.approx(0.95 * np.exp(-20 / 150), abs=0.001)
+    assert replace(place, distance_m=20.0, score=0.0) == Place(
         address_id="4419000030010200001000000",
         address="东城街道1号",
-        distance_m=pytest.approx(20.0, abs=0.1),  # type: ignore[arg-type]
-        score=pytest.approx(0.95 * np.exp(-20 / 150), abs=0.001),
+        distance_m=20.0,
+        score=0.0,
         method="nearest",
         grid=f"{WEST}002",
         village=WEST,
         town=TOWN,
-        names={"city": "东莞市", "city_en": "Dongguan", "town": "东城街道", "town_en": "Dongcheng", "village": "岗贝社区"},
+        names={
+            "city": "东莞市",
+            "city_en": "Dongguan",
+            "town": "东城街道",
+            "town_en": "Dongcheng",
+            "village": "岗贝社区",
+        },
         data_version="test-1",
     )
 

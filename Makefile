@@ -1,0 +1,53 @@
+# Five verbs: run, test, check, bench, docs. Set-up is a dependency of each and does nothing when it is done.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check unit bench docs lock clean
+
+help:
+	@echo "make run     the demo city with its page, in the foreground; Ctrl-C stops it"
+	@echo "make test    all tests, on a real database and broker"
+	@echo "make check   lint, types, import rules, unit tests"
+	@echo "make bench   benchmarks, as tables"
+	@echo "make docs    the parts of docs/ that are made from code"
+
+# The environment is made anew when the lock or the Python version changes.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gridpulse needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@echo "setting up $(VENV) (pinned and hashed dependencies)"
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(READY)
+	@$(BIN)/gridpulse up
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+unit: $(READY)
+	$(BIN)/python -m pytest tests/unit tests/test_architecture.py tests/test_docs.py
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit tests/test_architecture.py tests/test_docs.py
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+docs: $(READY)
+	$(BIN)/python -m docs.make
+
+# Needs uv; writes every dependency of every platform with its hashes.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --group pyproject.toml:dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache test-results

@@ -1,0 +1,274 @@
+"""Alerts in PostgreSQL: each change is one row of ``alert_change`` and one NOTIFY.
+
+Every writer takes row locks first (by id) and the cursor's transaction lock
+second, so writers of several processes cannot deadlock, and cursors become
+visible in order. A batch of detections is one transaction of a handful of
+statements, whatever its size. Refuses to decide anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from alerting.default_rules import DEFAULT_RULES
+from alerting.dispatch.defaults import DEFAULT_DUTIES
+from alerting.dispatch.duties import DutyRow
+from alerting.dispatch.matters import MATTERS
+from alerting.ports import Decide, Pair, Stale, Write
+from alerting.render import alert_json, alert_of
+from alerting.rules import Rule, parse_rules
+from db.pool import unavailable
+from domain.alerts import Alert
+from domain.clock import from_us, to_us
+from domain.errors import NotFound
+
+SEED_LOCK = "SELECT pg_advisory_xact_lock(7265012)"
+SEED_RULES = """
+INSERT INTO rule (id, detector, kind, settings)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[])
+WHERE NOT EXISTS (SELECT 1 FROM rule)"""
+SELECT_RULES = "SELECT id, detector, kind, version, enabled, settings FROM rule ORDER BY id"
+
+SEED_DUTIES = """
+INSERT INTO duty (kind, severity_min, level, department, name, name_en, role, place, why)
+SELECT * FROM unnest(%s::text[], %s::int2[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                     %s::text[], %s::text[])
+WHERE NOT EXISTS (SELECT 1 FROM duty)"""
+SELECT_DUTIES = """
+SELECT kind, level, department, name, name_en, role, why, severity_min, place, valid_from, valid_to
+FROM duty ORDER BY id"""
+SEED_MATTERS = """
+INSERT INTO matter (code, name, name_en, standard)
+SELECT code, name, name_en, split_part(code, ':', 1) FROM unnest(%s::text[], %s::text[], %s::text[])
+     AS given (code, name, name_en)
+WHERE NOT EXISTS (SELECT 1 FROM matter)"""
+
+ALERT_COLUMNS: LiteralString = "rule, device, episode, body"
+SELECT_OPEN = f"""
+SELECT {ALERT_COLUMNS} FROM alert WHERE state <> 'closed' OR condition = 'active' ORDER BY episode, id"""
+SELECT_NEWEST = """
+SELECT DISTINCT ON (a.rule, a.device) a.rule, a.device, a.episode, a.body
+FROM alert a JOIN unnest(%s::text[], %s::int[]) AS p (rule, device) USING (rule, device)
+ORDER BY a.rule, a.device, a.episode DESC"""
+LOCK_VERSIONS = "SELECT id, version FROM alert WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+LOCK_ONE = f"SELECT {ALERT_COLUMNS} FROM alert WHERE id = %s FOR UPDATE"
+NEXT_CURSORS = "SELECT next_alert_cursor() FROM generate_series(1, %s)"
+INSERT_ALERTS = """
+INSERT INTO alert (id, rule, device, episode, version, cursor, kind, severity, condition, state, shelved_until,
+                   town, village, grid, exercise, incident_id, started_at, updated_at, body)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::bigint[], %s::text[],
+                     %s::int2[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[],
+                     %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::jsonb[])
+ON CONFLICT DO NOTHING RETURNING id"""
+UPDATE_ALERTS = """
+UPDATE alert a
+SET version = n.version, cursor = n.cursor, severity = n.severity, condition = n.condition, state = n.state,
+    shelved_until = n.shelved_until, updated_at = n.updated_at, body = n.body
+FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::int2[], %s::text[], %s::text[], %s::timestamptz[],
+            %s::timestamptz[], %s::jsonb[])
+     AS n (id, version, cursor, severity, condition, state, shelved_until, updated_at, body)
+WHERE a.id = n.id"""
+INSERT_CHANGES = """
+INSERT INTO alert_change (cursor, alert_id, version, change, actor, at, reason, exercise, body)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[], %s::text[],
+                     %s::text[], %s::jsonb[])"""
+NOTIFY = "SELECT pg_notify('alert_change', %s)"
+DUE_SHELVES = "SELECT id FROM alert WHERE shelved_until <= %s AND state <> 'closed' ORDER BY id"
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+
+class _Rollback(Exception):
+    """Leaves the transaction without writing; never leaves this module."""
+
+    def __init__(self, stale: Stale) -> None:
+        super().__init__()
+        self.stale = stale
+
+
+def _json(body: dict[str, Any]) -> str:
+    return msgspec.json.encode(body).decode()
+
+
+def _time(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)
+
+
+def _duty(row: Sequence[Any]) -> DutyRow:
+    *words, valid_from, valid_to = row
+    return DutyRow(*[*words, to_us(valid_from), None if valid_to is None else to_us(valid_to)])
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    rule, device, episode, body = row
+    return alert_of(body, rule, device, to_us(episode))
+
+
+class PostgresAlertStore:
+    """``AlertStore`` on a psycopg pool."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    async def load_rules(self) -> list[Rule]:
+        """All rules, the defaults put in first when there are none; raises SettingsError."""
+        columns = [[r["id"], r["detector"], r["kind"], _json(r["settings"])] for r in DEFAULT_RULES]
+        with unavailable("reading rules"):
+            async with self._pool.connection() as conn, conn.transaction():
+                await conn.execute(SEED_LOCK)
+                await conn.execute(SEED_RULES, _columns(columns))
+                rows = await (await conn.execute(SELECT_RULES)).fetchall()
+        names = ("id", "detector", "kind", "version", "enabled", "settings")
+        return parse_rules([dict(zip(names, row, strict=True)) for row in rows])
+
+    async def load_duties(self) -> list[DutyRow]:
+        """All duty rows, the defaults (and our matters) put in first when there are none."""
+        duties = [
+            [d.kind, d.severity_min, d.level, d.department, d.name, d.name_en, d.role, d.place, d.why]
+            for d in DEFAULT_DUTIES
+        ]
+        matters = {code: [code, name, name_en] for code, name, name_en in MATTERS.values()}
+        with unavailable("reading duties"):
+            async with self._pool.connection() as conn, conn.transaction():
+                await conn.execute(SEED_LOCK)
+                await conn.execute(SEED_DUTIES, _columns(duties))
+                await conn.execute(SEED_MATTERS, _columns(list(matters.values())))
+                rows = await (await conn.execute(SELECT_DUTIES)).fetchall()
+        return [_duty(row) for row in rows]
+
+    async def load_open(self) -> list[Alert]:
+        """Alerts not closed, or closed with their condition still active; oldest episode first."""
+        with unavailable("reading open alerts"):
+            async with self._pool.connection() as conn:
+                rows = await (await conn.execute(SELECT_OPEN)).fetchall()
+        return [_alert(row) for row in rows]
+
+    async def newest(self, pairs: Sequence[Pair]) -> dict[Pair, Alert]:
+        """The newest alert of each pair that has one."""
+        given = ([rule for rule, _ in pairs], [device for _, device in pairs])
+        with unavailable("reading alerts"):
+            async with self._pool.connection() as conn:
+                rows = await (await conn.execute(SELECT_NEWEST, given)).fetchall()
+        return {(row[0], row[1]): _alert(row) for row in rows}
+
+    async def write(self, writes: Sequence[Write]) -> list[int] | Stale:
+        """All changes in one transaction, in order; their cursors, or Stale and nothing written."""
+        if not writes:
+            return []
+        try:
+            with unavailable("writing alerts"):
+                async with self._pool.connection() as conn, conn.transaction():
+                    return await _write(conn, writes)
+        except _Rollback as rollback:
+            return rollback.stale
+
+    async def act(self, alert_id: str, decide: Decide, actor: str, at_us: int) -> tuple[Alert, dict[str, Any]]:
+        """Lock one alert, decide, write; the alert and its JSON as they stand. Raises NotFound."""
+        with unavailable("writing an alert"):
+            async with self._pool.connection() as conn, conn.transaction():
+                row = await (await conn.execute(LOCK_ONE, (alert_id,))).fetchone()
+                if row is None:
+                    raise NotFound(f"no alert {alert_id}; list them with GET /api/v1/alerts")
+                alert, body = _alert(row), row[3]
+                change = decide(alert, body)
+                if change is None:
+                    return alert, body
+                [cursor] = await _cursors(conn, 1)
+                body = alert_json(change.alert, cursor)
+                write = Write(change, actor, at_us)
+                await conn.execute(UPDATE_ALERTS, _columns([_update_row(write, cursor, _json(body))]))
+                await _append(conn, [(write, cursor, _json(body))])
+                return change.alert, body
+
+    async def due_shelves(self, now_us: int) -> list[str]:
+        """Ids of alerts whose shelving is over."""
+        with unavailable("reading shelved alerts"):
+            async with self._pool.connection() as conn:
+                rows = await (await conn.execute(DUE_SHELVES, (from_us(now_us),))).fetchall()
+        return [row[0] for row in rows]
+
+
+# ---------------------------------------------------------------- one transaction
+
+
+async def _write(conn: Connection, writes: Sequence[Write]) -> list[int]:
+    first: dict[str, Alert] = {}
+    for write in writes:
+        first.setdefault(write.change.alert.id, write.change.alert)
+    await _check_versions(conn, [alert for alert in first.values() if alert.version > 1])
+    cursors = await _cursors(conn, len(writes))
+    rendered = [
+        (write, cursor, _json(alert_json(write.change.alert, cursor)))
+        for write, cursor in zip(writes, cursors, strict=True)
+    ]
+    last = {write.change.alert.id: (write, cursor, body) for write, cursor, body in rendered}
+    fresh = [row for alert_id, row in last.items() if first[alert_id].version == 1]
+    known = [row for alert_id, row in last.items() if first[alert_id].version > 1]
+    if fresh:
+        await _insert(conn, fresh)
+    if known:
+        await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in known]))
+    await _append(conn, rendered)
+    return cursors
+
+
+async def _check_versions(conn: Connection, alerts: list[Alert]) -> None:
+    """Lock the alerts that exist already; leave when one is not as the writer thought."""
+    if not alerts:
+        return
+    rows = await (await conn.execute(LOCK_VERSIONS, ([a.id for a in alerts],))).fetchall()
+    stored: dict[str, int] = dict(rows)
+    stale = [(a.rule, a.device) for a in alerts if stored.get(a.id) != a.version - 1]
+    if stale:
+        raise _Rollback(Stale(tuple(stale)))
+
+
+async def _insert(conn: Connection, rows: list[tuple[Write, int, str]]) -> None:
+    cursor = await conn.execute(INSERT_ALERTS, _columns([_insert_row(*row) for row in rows]))
+    made = {row[0] for row in await cursor.fetchall()}
+    alerts = [write.change.alert for write, _, _ in rows]
+    stale = [(a.rule, a.device) for a in alerts if a.id not in made]
+    if stale:
+        raise _Rollback(Stale(tuple(stale)))
+
+
+async def _cursors(conn: Connection, count: int) -> list[int]:
+    rows = await (await conn.execute(NEXT_CURSORS, (count,))).fetchall()
+    return [row[0] for row in rows]
+
+
+async def _append(conn: Connection, rows: list[tuple[Write, int, str]]) -> None:
+    columns = [
+        [cursor, w.change.alert.id, w.change.alert.version, w.change.change, w.actor, from_us(w.at_us),
+         w.change.reason, w.change.alert.exercise, body]
+        for w, cursor, body in rows
+    ]  # fmt: skip
+    await conn.execute(INSERT_CHANGES, _columns(columns))
+    await conn.execute(NOTIFY, (str(rows[-1][1]),))
+
+
+def _insert_row(write: Write, cursor: int, body: str) -> list[Any]:
+    a = write.change.alert
+    return [
+        a.id, a.rule, a.device, from_us(a.episode_us), a.version, cursor, a.kind, a.severity, a.condition, a.state,
+        _time(a.shelved_until_us), a.place.town, a.place.village, a.place.grid, a.exercise, a.incident_id,
+        from_us(a.started_us), from_us(a.updated_us), body,
+    ]  # fmt: skip
+
+
+def _update_row(write: Write, cursor: int, body: str) -> list[Any]:
+    a = write.change.alert
+    return [
+        a.id, a.version, cursor, a.severity, a.condition, a.state, _time(a.shelved_until_us),
+        from_us(a.updated_us), body,
+    ]  # fmt: skip
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,129 @@
+"""The HTTP application: routes, errors, documents, the live feed and the page."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.asyncapi import document
+from api.auth import Door
+from api.live import live
+from api.messages import MESSAGE_BYTES_MAX
+from api.metrics import BUILD, REQUESTS
+from api.ports import ApiPorts
+from api.routes import alerts, devices, operations, places, received, sessions, stats
+from api.schemas import reply
+from api.static import Page, SafeHeaders
+from api.version import VERSION
+
+PREFIX = "/api/v1"
+BODY_BYTES_MAX = 256 * 1024
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "RFC 9457 problem",
+        "content": {
+            problems.MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def create_app(ports: ApiPorts) -> FastAPI:
+    """The application over these ports. Nothing connects here; the hub is run by whoever made it."""
+    app = FastAPI(
+        title="Gridpulse",
+        version=VERSION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        max_body_size=BODY_BYTES_MAX,
+        redirect_slashes=False,
+        responses=PROBLEM_RESPONSES,
+    )
+    app.state.ports = ports
+    app.state.door = Door(ports)
+    problems.install(app)
+    app.add_middleware(Measured)
+    app.add_middleware(SafeHeaders)
+    app.include_router(operations.router)
+    for module in (sessions, alerts, devices, received, places, stats):
+        app.include_router(module.router, prefix=PREFIX)
+    app.include_router(documents())
+    app.router.routes.append(WebSocketRoute(f"{PREFIX}/live", live))
+    app.mount("/", Page(), name="page")
+    BUILD.labels(VERSION, platform.python_version()).set(1)
+    return app
+
+
+def documents() -> APIRouter:
+    """The AsyncAPI document; FastAPI serves OpenAPI by itself."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/api/asyncapi.json")
+    async def asyncapi() -> Response:
+        """AsyncAPI 3 of the MQTT topics and the live feed."""
+        return reply(document())
+
+    return router
+
+
+class Measured:
+    """Middleware: seconds of each request by its route's path, never by the path asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Measure HTTP requests."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            REQUESTS.labels(route, f"{status // 100}xx").observe(time.perf_counter() - started)
+
+
+def uvicorn_options() -> dict[str, Any]:
+    """How uvicorn serves this app: bounded inbound frames, no compression, our own logging."""
+    return {
+        "ws": "websockets-sansio",
+        "ws_per_message_deflate": False,
+        "ws_max_size": MESSAGE_BYTES_MAX,
+        "ws_max_queue": 32,
+        "ws_ping_interval": 20.0,
+        "ws_ping_timeout": 20.0,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "lifespan": "off",
+        "timeout_graceful_shutdown": 5,
+    }

@@ -1,0 +1,223 @@
+"""Every part joined to the others, in one straight function.
+
+It is long on purpose: nearly every line needs what the lines above made. The
+packages it joins know each other as callables only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from api.app import create_app
+from fastapi import FastAPI
+
+from alerting.service import AlertService
+from alerting.store import PostgresAlertStore
+from api.hub import Hub
+from api.ports import ApiPorts, Readiness
+from db.listen import wakeups
+from db.maintenance import EVERY_S, maintain
+from db.pool import Pool, connect, open_pool, unavailable
+from domain.devices import Device
+from domain.errors import DatabaseUnavailable
+from domain.places import Duty, Place
+from domain.readings import Block
+from geo.locate import Locator
+from geo.store import CHANNEL as PLACES_CHANNEL
+from geo.store import load_locator
+from ingest.batching import Rules
+from ingest.registry import Registry
+from ingest.service import IngestService
+from ingest.session import MqttSession
+from ingest.store import IngestStore
+from ingest.topics import SUBSCRIPTIONS
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+INGEST_CLIENT_ID = "gridpulse-ingest"
+ALERT_TICK_S = 1.0
+PLACES_POLL_S = 60.0
+
+Part = tuple[str, Callable[[], Awaitable[None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What runs: named parts that must not end, the application, and how it is doing."""
+
+    parts: Sequence[Part]
+    app: FastAPI
+    pool: Pool
+
+
+class Places:
+    """The locator in use; a new one takes its place between two calls."""
+
+    def __init__(self, locator: Locator) -> None:
+        self.locator = locator
+
+    def of_points(self, lon: Any, lat: Any) -> Sequence[Place]:
+        """Places of WGS-84 points."""
+        return self.locator.points(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
+
+    def of_device(self, address_id: str | None, lon: float | None, lat: float | None) -> Place:
+        """The place of a device from what the registry knows of it."""
+        return self.locator.device(address_id, lon, lat)
+
+    def of_detections(self, wanted: Sequence[tuple[Device, float | None, float | None]]) -> list[Place]:
+        """Where each detection is: its own point (a vehicle), else its device."""
+        return [
+            self.of_device(None, lon, lat)
+            if lon is not None
+            else self.of_device(device.address_id, device.lon, device.lat)
+            for device, lon, lat in wanted
+        ]
+
+    async def follow(self, url: str, pool: Pool) -> None:
+        """Load the places anew whenever someone imported some."""
+        async for _ in wakeups(url, PLACES_CHANNEL, poll_s=PLACES_POLL_S, name="gridpulse-places"):
+            try:
+                self.locator = await read_locator(pool, self.locator)
+            except DatabaseUnavailable as error:
+                log.info("places are read again later: %s", error)
+
+
+async def read_locator(pool: Pool, current: Locator | None = None) -> Locator:
+    """The places in the database; ``current`` when they have not changed. Raises: DatabaseUnavailable."""
+    with unavailable("reading the places"):
+        async with pool.connection() as conn:
+            return await load_locator(conn)
+
+
+@asynccontextmanager
+async def build(
+    settings: Settings, database_url: str, mqtt_url: str | None, *, role: str, demo: bool
+) -> AsyncIterator[House]:
+    """The house for a role: all, ingest (no page) or api (no ingest).
+
+    Raises: DatabaseUnavailable, SettingsError.
+    """
+    async with open_pool(database_url, name=f"gridpulse-{role}", max_size=12) as pool:
+        places = Places(await read_locator(pool))
+        registry = Registry(pool)
+        await registry.load()
+        alert_store = PostgresAlertStore(pool)
+        alerts = AlertService(
+            alert_store,
+            await alert_store.load_rules(),
+            device=registry.device,
+            metric_names=registry.metric_names,
+            place=places.of_detections,
+            now_us=now_us,
+        )
+        await alerts.start()
+        hub = Hub(pool, database_url, now_us, locate=places.of_points, ingest_here=role != "api")
+        parts: list[Part] = [
+            ("registry", lambda: registry.follow(database_url)),
+            ("places", lambda: places.follow(database_url, pool)),
+            ("live", hub.run),
+        ]
+        session: MqttSession | None = None
+        ingest: IngestService | None = None
+        if role != "api":
+            assert mqtt_url is not None
+
+            async def sink(block: Block) -> None:
+                await alerts.handle(block)
+                hub.offer_block(block)
+
+            session = MqttSession(mqtt_url, INGEST_CLIENT_ID, SUBSCRIPTIONS)
+            rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
+            ingest = IngestService(session, IngestStore(database_url), registry, rules, sink)
+            parts += [
+                ("broker session", session.run),
+                ("ingest", ingest.run),
+                ("last seen", registry.keep_heard),
+                ("alert clock", lambda: tick(alerts)),
+                ("maintenance", lambda: keep_up(settings, database_url)),
+            ]
+
+        def route(kind: str, severity: int, place: Place) -> tuple[Sequence[Duty], Sequence[Any]]:
+            routing = alerts.route(kind, severity, place)
+            return routing.duties, routing.steps_json()
+
+        async def readiness() -> Readiness:
+            return await check_readiness(pool, session, ingest)
+
+        ports = ApiPorts(
+            pool=pool,
+            hub=hub,
+            act=alerts.act,
+            locate=places.of_points,
+            route=route,
+            place_device=places.of_device,
+            readiness=readiness,
+            now_us=now_us,
+            demo=demo,
+            run_mode=role,
+            timezone=settings.timezone,
+        )
+        yield House(parts, create_app(ports), pool)
+
+
+def now_us() -> int:
+    """The wall clock, microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+async def tick(alerts: AlertService) -> None:
+    """Shelves that run out, and whatever else the alerts' clock brings, each second."""
+    while True:
+        await asyncio.sleep(ALERT_TICK_S)
+        try:
+            await alerts.tick(now_us())
+        except DatabaseUnavailable as error:
+            log.info("the alerts' clock waits for the database: %s", error)
+
+
+async def keep_up(settings: Settings, database_url: str) -> None:
+    """Retention and chunks made ahead, each hour."""
+    while True:
+        try:
+            async with await connect(database_url, name="gridpulse-maintenance") as conn:
+                with unavailable("maintaining the tables"):
+                    removed = await maintain(conn, settings.retention, datetime.now(UTC))
+            if any(removed.values()):
+                log.info("retention removed %s", removed)
+        except DatabaseUnavailable as error:
+            log.warning("maintenance waits for the next round: %s", error)
+        await asyncio.sleep(EVERY_S)
+
+
+async def check_readiness(
+    pool: Pool, session: MqttSession | None, ingest: IngestService | None
+) -> dict[str, dict[str, Any]]:
+    """The checks of ``/readyz``: database, broker, and whether what arrives is stored at once."""
+    checks: dict[str, dict[str, Any]] = {}
+    try:
+        with unavailable("asking the database"):
+            async with pool.connection(timeout=2.0) as conn:
+                await conn.execute("SELECT 1")
+        checks["database"] = {"ok": True, "detail": "answers"}
+    except DatabaseUnavailable as error:
+        checks["database"] = {"ok": False, "detail": str(error)}
+    if session is not None and ingest is not None:
+        statistics = session.statistics()
+        detail = "connected" if statistics.connected else statistics.last_error or "not connected yet"
+        checks["broker"] = {"ok": statistics.connected, "detail": detail}
+        waiting = ingest.waiting_for_database
+        checks["freshness"] = {
+            "ok": not waiting,
+            "detail": "a batch waits for the database" if waiting else f"{statistics.pending} messages waiting",
+        }
+    return checks

@@ -1,0 +1,168 @@
+"""The whole server as its users run it: ``gridpulse up`` in a process of its own, on a home of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from api.accounts import seed_demo_accounts
+from db.pool import connect
+from simulators.city import seed_demo
+from tests.fix_stack import free_port
+
+GRIDPULSE = [sys.executable, "-m", "server.cli"]
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT / "../shared/data"
+START_WITHIN_S = 120.0
+STOP_WITHIN_S = 30.0
+
+
+@dataclass
+class Server:
+    """One home and the server on it."""
+
+    home: Path
+    http_port: int = field(default_factory=free_port)
+    mqtt_port: int = field(default_factory=free_port)
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("GRIDPULSE_")}
+        if cache := os.environ.get("GRIDPULSE_CACHE"):
+            clean["GRIDPULSE_CACHE"] = cache
+        return clean | {
+            "GRIDPULSE_HOME": str(self.home),
+            "GRIDPULSE_HTTP_PORT": str(self.http_port),
+            "GRIDPULSE_MQTT_PORT": str(self.mqtt_port),
+            **self.settings,
+        }
+
+    @property
+    def output(self) -> str:
+        log = self.home.with_suffix(".out")
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def start(self, *arguments: str, ready: bool = True) -> None:
+        with self.home.with_suffix(".out").open("ab") as out:
+            self.process = subprocess.Popen(
+                [*GRIDPULSE, "up", *arguments], cwd=ROOT, env=self.environment, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+        if ready:
+            self.wait(self.is_ready, "the server to be ready", START_WITHIN_S)
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.base_url}/readyz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait(self, reached: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+        end = time.monotonic() + within_s
+        while not reached():
+            assert self.process is not None
+            assert self.process.poll() is None, f"the server ended while waiting for {what}:\n{self.output[-3000:]}"
+            assert time.monotonic() < end, f"not within {within_s} s: {what}\n{self.output[-3000:]}"
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(STOP_WITHIN_S)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_WITHIN_S)
+
+    def cli(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*GRIDPULSE, *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True,
+            timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if check:
+            assert done.returncode == 0, f"gridpulse {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done
+
+    def doctor(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.cli("doctor", "--json", check=False).stdout)
+        return answer
+
+    @property
+    def database_url(self) -> str:
+        return str(self.doctor()["database_url"])
+
+    def token(self, user: str = "dispatcher") -> str:
+        return self.cli("token", "--user", user).stdout.strip()
+
+    def get(self, path: str, token: str, **params: Any) -> Any:
+        answer = httpx.get(
+            f"{self.base_url}/api/v1{path}", params=params, headers={"Authorization": f"Bearer {token}"}, timeout=20
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def seed_city(self) -> None:
+        """The demo city and its accounts without its traffic."""
+
+        async def seed() -> None:
+            async with await connect(self.database_url, name="test-seed") as conn:
+                await seed_demo(conn)
+                await seed_demo_accounts(conn)
+
+        asyncio.run(seed())
+
+
+@contextmanager
+def server_home(**settings: str) -> Iterator[Server]:
+    """A server not yet started; whatever happens, nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="gridpulse-up-"))
+    server = Server(folder / "home", settings=settings)
+    try:
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            try:
+                server.stop()
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def city_server() -> Iterator[Server]:
+    """A server with the demo city, accounts and devices, without demo traffic; shared by whoever does no harm."""
+    with server_home(GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_RUNS_AS_LIVE="true") as server:
+        server.start("--no-demo")
+        server.seed_city()
+        yield server
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server of the test's own, not yet started."""
+    with server_home(GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_RUNS_AS_LIVE="true") as server:
+        yield server
+
+

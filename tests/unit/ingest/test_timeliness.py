@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.timeliness import Timeliness
+
+Rows = list[tuple[int, int, int, bool]]
+rows = st.lists(st.tuples(st.integers(1, 3), st.integers(4, 6), st.integers(0, 9), st.booleans()), max_size=40)
+
+
+def naive(given_rows: Rows, floors: dict[tuple[int, int], int]) -> list[bool]:
+    newest: dict[tuple[int, int], int] = {}
+    late = []
+    for device, series, time_us, redelivered in given_rows:
+        key = (device, series)
+        late.append(time_us <= newest.get(key, -1) or (not redelivered and time_us <= floors.get(key, -1)))
+        newest[key] = max(newest.get(key, -1), time_us)
+    return late
+
+
+def columns(part: Rows) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+    device, series, time_us, redelivered = zip(*part, strict=True) if part else ((), (), (), ())
+    return (
+        np.array(device, dtype=np.int32),
+        np.array(series, dtype=np.int64),
+        np.array(time_us, dtype=np.int64),
+        np.array(redelivered, dtype=np.bool_),
+    )
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(4, 6))
+
+
+@given(rows, st.integers(0, 40), st.dictionaries(pairs, st.integers(0, 5)))
+def test_columns_in_any_cut_agree_with_one_row_at_a_time(
+    all_rows: Rows, cut: int, floors: dict[tuple[int, int], int]
+) -> None:
+    timeliness = Timeliness()
+    for (device, series), floor in floors.items():
+        timeliness.set_floor(device, series, floor)
+    late = [flag for part in (all_rows[:cut], all_rows[cut:]) for flag in timeliness.many(*columns(part)).tolist()]
+    assert late == naive(all_rows, floors)
+
+
+def test_a_series_is_asked_for_once() -> None:
+    timeliness = Timeliness()
+    assert timeliness.unknown({(7, 4), (7, 5)}) == [(7, 4), (7, 5)]
+    timeliness.one(7, 4, 100, False)
+    assert timeliness.unknown({(7, 4), (7, 5)}) == [(7, 5)]
+
+
+def test_what_the_broker_delivers_again_is_not_late_because_it_is_stored() -> None:
+    timeliness = Timeliness()
+    timeliness.set_floor(7, 4, 100)
+    assert timeliness.one(7, 4, 90, redelivered=True) is False
+    assert timeliness.one(7, 4, 95, redelivered=False) is True
