@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import platform
-import time
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.asyncapi import document
 from api.auth import Door
 from api.live import live
 from api.messages import MESSAGE_BYTES_MAX
-from api.metrics import BUILD, REQUESTS
+from api.metrics import BUILD
+from api.middleware import BodyLimit, Measured, SafeHeaders
 from api.ports import ApiPorts
 from api.routes import alerts, devices, operations, places, received, sessions, stats
 from api.schemas import reply
-from api.static import Page, SafeHeaders
+from api.static import Page
 from api.version import VERSION
 
 PREFIX = "/api/v1"
@@ -55,13 +54,13 @@ def create_app(ports: ApiPorts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        max_body_size=BODY_BYTES_MAX,
         redirect_slashes=False,
         responses=PROBLEM_RESPONSES,
     )
     app.state.ports = ports
     app.state.door = Door(ports)
     problems.install(app)
+    app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
     app.add_middleware(Measured)
     app.add_middleware(SafeHeaders)
     app.include_router(operations.router)
@@ -84,32 +83,6 @@ def documents() -> APIRouter:
         return reply(document())
 
     return router
-
-
-class Measured:
-    """Middleware: seconds of each request by its route's path, never by the path asked for."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Measure HTTP requests."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        started, status = time.perf_counter(), 500
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_and_note)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            REQUESTS.labels(route, f"{status // 100}xx").observe(time.perf_counter() - started)
 
 
 def uvicorn_options() -> dict[str, Any]:

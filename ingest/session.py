@@ -317,7 +317,7 @@ class _Connection(asyncio.Protocol):
             case mqtt5.DisconnectPacket():
                 taken_over = packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
                 hint = " (is a second server running with the same broker?)" if taken_over else ""
-                self._fail(BrokerUnavailable(f"the broker says goodbye: {packet.reason_code}{hint}"))
+                self._fail(BrokerUnavailable(f"the broker says goodbye: {packet.reason_code.name}{hint}"))
             case _:
                 pass  # ping responses: hearing them was all they are for
 
@@ -368,14 +368,14 @@ def check_connack(packet: mqtt5.ConnAckPacket) -> None:
     """Raises: BrokerUnavailable when the broker refused us."""
     if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
         detail = f" ({packet.reason_str})" if packet.reason_str else ""
-        raise BrokerUnavailable(f"the broker refuses us: {packet.reason_code}{detail}")
+        raise BrokerUnavailable(f"the broker refuses us: {packet.reason_code.name}{detail}")
 
 
 def check_suback(packet: mqtt5.SubAckPacket, filters: Sequence[str]) -> None:
     """Raises: BrokerUnavailable when a subscription was refused."""
     for pattern, code in zip(filters, packet.reason_codes, strict=True):
         if code not in GRANTED:
-            raise BrokerUnavailable(f"the broker does not let us subscribe to {pattern}: {code}")
+            raise BrokerUnavailable(f"the broker does not let us subscribe to {pattern}: {code.name}")
 
 
 async def may_connect(endpoint: Endpoint, username: str, password: str) -> bool:

@@ -28,6 +28,8 @@ TICK_S = 0.01
 SPACING_AT_MAX_US = 4
 """Event time between messages at full speed: 250,000 a second, so never ahead of the wall clock by much."""
 
+ASK_EVERY_S = 0.1
+
 PAYLOADS = ("small", "waveform")
 WAVEFORM_SAMPLES = 100
 
@@ -158,9 +160,9 @@ async def send_load(
 class LoadReport:
     """What became of a load. ``lost`` = acknowledged - stored - duplicated - quarantined.
 
-    ``msg_s``: acknowledged by the broker a second; ``stored_s``: seconds from the
-    start until the database had all; ``latency_ms``: from sending to the broker's
-    PUBACK, which says nothing about the database.
+    ``msg_s``: acknowledged by the broker a second; ``stored_msg_s``: stored in the
+    database a second, over the time until the last one was; ``latency_ms``: from
+    sending to the broker's PUBACK, which says nothing about the database.
     """
 
     run: str
@@ -186,13 +188,16 @@ CountStored = Callable[[], Awaitable[tuple[int, int, int]]]
 
 async def settled(
     count_stored: CountStored, wanted: int, *, monotonic: Callable[[], float], patience_s: float = 15.0
-) -> tuple[int, int, int]:
-    """Ask until all ``wanted`` messages are accounted for, or nothing has changed for ``patience_s``."""
+) -> tuple[tuple[int, int, int], float]:
+    """Ask until all ``wanted`` messages are accounted for, or nothing has changed for ``patience_s``.
+
+    Returns the counts and when they last changed.
+    """
     counts = await count_stored()
     changed_s = monotonic()
     while sum(counts) < wanted and monotonic() - changed_s < patience_s:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(ASK_EVERY_S)
         newer = await count_stored()
         if newer != counts:
             counts, changed_s = newer, monotonic()
-    return counts
+    return counts, changed_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import msgspec
@@ -16,14 +16,18 @@ from simulators.recordings import text_lines
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def map_to_demo(recorded: Iterable[str], sites: Sequence[Site]) -> dict[str, str]:
+def map_to_demo(
+    recorded: Iterable[str], sites: Sequence[Site], busy: Set[str] = frozenset()
+) -> dict[str, str]:
     """Each recorded device to a vibration sensor of the demo city: another building each, towns in turns.
 
-    Foundations of dwellings come first, so that one limit holds for all. The same
-    recording and the same city give the same map. Raises: GridpulseError when there are too few.
+    Foundations of dwellings come first, so that one limit holds for all. Sensors in
+    ``busy`` have newer data, beside which the recording would be late: they come
+    last. The same arguments give the same map. Raises: GridpulseError when there are too few.
     """
     wanted = sorted(set(recorded))
-    chosen = spread_over_towns([site for site in sites if site.kind == "vibration"])
+    known = [site for site in sites if site.kind == "vibration" and site.address_id is not None]
+    chosen = sorted(spread_over_towns(known), key=lambda site: site.id in busy)
     if len(chosen) < len(wanted):
         raise GridpulseError(
             f"the recording has {len(wanted)} devices, the demo city only {len(chosen)} buildings with vibration "

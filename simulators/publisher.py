@@ -93,11 +93,17 @@ class Publisher:
         self._connected = False
         self._lost_s: float | None = None  # since when nothing gets through
 
-    async def __aenter__(self) -> Publisher:
+    async def open(self) -> None:
+        """Connect, unless that is done already. Raises: BrokerUnavailable; may be tried again."""
+        if self._keeper is not None:
+            return
         limit = await self._connect(clean_start=True)
         self._window = min(self._window, limit)
         self._free.extend(range(1, self._window + 1))
         self._keeper = asyncio.create_task(self._keep_connected(), name="publisher connection")
+
+    async def __aenter__(self) -> Publisher:
+        await self.open()
         return self
 
     async def __aexit__(

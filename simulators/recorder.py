@@ -36,6 +36,7 @@ class Recorder:
 
     file: IO[bytes]
     now_us: Callable[[], int]
+    on_message: Callable[[int], None] = lambda _: None
     messages: int = 0
     per_topic: Counter[str] = field(default_factory=Counter)
     gaps: int = 0
@@ -48,6 +49,7 @@ class Recorder:
             own_line(self.now_us(), packet.topic, packet.payload, clock_us=clock_us, retain=packet.retain)
         )
         self.messages += 1
+        self.on_message(1)
         last = packet.topic.rsplit("/", 1)[-1]
         self.per_topic[last if last in OUR_TOPICS else "other"] += 1
         if packet.packet_id is not None and self.connection is not None:

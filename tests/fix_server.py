@@ -17,15 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import httpx2 as httpx
 import pytest
 
 from api.accounts import seed_demo_accounts
 from db.pool import connect
+from ingest.session import Endpoint
 from simulators.city import seed_demo
 from tests.fix_stack import free_port
 
-GRIDPULSE = [sys.executable, "-m", "server.cli"]
+GRIDPULSE = (os.environ.get("GP_CLI") or f"{sys.executable} -m server.cli").split()
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / "../shared/data"
 START_WITHIN_S = 120.0
@@ -166,3 +168,42 @@ def own_server() -> Iterator[Server]:
         yield server
 
 
+
+
+@dataclass
+class LiveServer:
+    """A running server with the demo city, and a way to raise real alerts on it."""
+
+    server: Server
+    mqtt_url: str
+    dispatcher_password: str = "demo"
+    next_device: int = 10
+
+    @property
+    def base_url(self) -> str:
+        return self.server.base_url
+
+    async def publish(self, topic: str, body: Any) -> None:
+        """One message by the server's own account, QoS 1."""
+        endpoint = Endpoint.parse(self.mqtt_url)
+        async with aiomqtt.Client(
+            endpoint.host, endpoint.port, username=endpoint.username, password=endpoint.password
+        ) as client:
+            await client.publish(topic, json.dumps(body).encode(), qos=1)
+
+    async def raise_alert(self, device: str | None = None, ppv_mm_s: float = 9.5, **values: float) -> str:
+        """A reading over the limit of a house's sensor; returns the device's id.
+
+        ``values`` take the place of the velocity; each call without ``device`` takes another house.
+        """
+        if device is None:
+            device = f"VB-{self.next_device:04d}"
+            self.next_device += 1
+        body = {"t": time.time(), "values": values or {"ppv_mm_s": ppv_mm_s}}
+        await self.publish(f"sensors/{device}/readings", body)
+        return device
+
+
+@pytest.fixture(scope="session")
+def live_server(city_server: Server) -> LiveServer:
+    return LiveServer(city_server, str(city_server.doctor()["mqtt_url"]))

@@ -35,6 +35,7 @@ class DetectorBank:
         live = [rule for rule in rules if rule.enabled]
         self._metric_names = metric_names
         self._keys: dict[str, int] = {}
+        self._names: Sequence[str] = ()
         self._known = 0
         self.thresholds = [Threshold(r) for r in live if r.detector == "threshold"]
         self.limits = [VibrationLimit(r, device) for r in live if r.detector == "vibration_limit"]
@@ -94,7 +95,8 @@ class DetectorBank:
 
     def _metric_keys(self) -> dict[str, int]:
         names = self._metric_names()
-        if len(names) != self._known:
+        if names is not self._names or len(names) != self._known:
+            self._names = names
             self._keys = {name: key for key, name in enumerate(names) if name}
             self._known = len(names)
         return self._keys

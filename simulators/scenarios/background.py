@@ -56,10 +56,15 @@ def calm_values(scene: Scene, site: Site) -> Values:
     return by_kind[site.kind]
 
 
+def slow_sites(scene: Scene) -> list[Site]:
+    """The slow sensors of the scene by id."""
+    return sorted((site for site in scene.sites if site.kind in SLOW_EVERY_S), key=lambda site: site.id)
+
+
 def slow_sensors(scene: Scene, skip: frozenset[str] = frozenset()) -> Iterator[Emission]:
     """All slow sensors of the scene but those in ``skip``, calm."""
     return merged(
         readings(scene, site, SLOW_EVERY_S[site.kind], calm_values(scene, site))
-        for site in sorted(scene.sites, key=lambda site: site.id)
-        if site.kind in SLOW_EVERY_S and site.id not in skip
+        for site in slow_sites(scene)
+        if site.id not in skip
     )

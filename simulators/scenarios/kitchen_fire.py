@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from simulators.devices import Emission, Site
-from simulators.scenarios.background import calm_values, slow_sensors
+from simulators.scenarios.background import calm_values, slow_sensors, slow_sites
 from simulators.scenarios.scene import Scene, distance_m, merged, readings
 from simulators.signals import smoke_ppm
 
@@ -18,8 +18,13 @@ OUT_AFTER_S = 120.0
 EVERY_S = 5.0
 
 
+def cast(scene: Scene) -> list[Site]:
+    """One smoke sensor and its camera, and the other slow sensors."""
+    return [kitchen(scene)[1], *slow_sites(scene)]
+
+
 def play(scene: Scene) -> Iterator[Emission]:
-    """One smoke sensor and its camera, the other slow sensors calm."""
+    """The others stay calm."""
     sensor, camera = kitchen(scene)
     return merged(
         [
@@ -43,17 +48,18 @@ def smoke(scene: Scene, sensor: Site) -> Iterator[Emission]:
     calm = calm_values(scene, sensor)
 
     def values(seconds: float, rng: np.random.Generator) -> dict[str, float]:
-        return burning(dict(calm(seconds, rng)), seconds - IGNITION_S)
+        return burning(calm(seconds, rng), seconds - IGNITION_S)
 
     return readings(scene, sensor, EVERY_S, values)
 
 
-def burning(calm: dict[str, float], since_s: float) -> dict[str, float]:
+def burning(calm: Mapping[str, float], since_s: float) -> dict[str, float]:
     """Calm values with the fire's smoke and warmth added."""
     risen = smoke_ppm(since_s, OUT_AFTER_S, 0.0)
-    calm["smoke_ppm"] = round(calm["smoke_ppm"] + risen, 1)
-    calm["temperature_c"] = round(calm["temperature_c"] + 25.0 * risen / 1500.0, 2)
-    return calm
+    return {
+        "smoke_ppm": round(calm["smoke_ppm"] + risen, 1),
+        "temperature_c": round(calm["temperature_c"] + 25.0 * risen / 1500.0, 2),
+    }
 
 
 def camera_events(scene: Scene, camera: Site, ignition_s: float) -> Iterator[Emission]:

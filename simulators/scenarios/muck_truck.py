@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from simulators.devices import Emission, Site
-from simulators.scenarios.scene import MUCK_ROUTE, Scene
+from simulators.scenarios.route import MUCK_ROUTE
+from simulators.scenarios.scene import Scene
 
 EVERY_S = 5.0
 SPEED_KMH = 45.0
@@ -58,10 +59,14 @@ def metres(a: Point, b: Point) -> tuple[float, float]:
 DURATION_S = Way.along(MUCK_ROUTE).length_m / (SPEED_KMH / 3.6) + 60.0
 
 
+def cast(scene: Scene) -> list[Site]:
+    """The first vehicle."""
+    return scene.of_kind("vehicle")[:1]
+
+
 def play(scene: Scene) -> Iterator[Emission]:
-    """The first vehicle drives the whole route."""
-    truck = scene.of_kind("vehicle")[0]
-    return trip(scene, truck, Way.along(scene.route))
+    """It drives the whole route."""
+    return trip(scene, cast(scene)[0], Way.along(scene.route))
 
 
 def trip(scene: Scene, truck: Site, way: Way) -> Iterator[Emission]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from simulators.devices import Emission
+from simulators.devices import Emission, Site
 from simulators.scenarios.scene import Scene, always, merged, waveforms
-from simulators.signals import Quake
+from simulators.signals import Quake, Wave
 
 DURATION_S = 120.0
 ORIGIN_S = 25.0
@@ -27,12 +27,19 @@ def focus(scene: Scene) -> Quake:
     )
 
 
+def cast(scene: Scene) -> list[Site]:
+    """All vibration sensors."""
+    return scene.of_kind("vibration")
+
+
 def play(scene: Scene) -> Iterator[Emission]:
-    """All vibration sensors, each with its own arrivals and its building's own amplification."""
+    """Each sensor with its own arrivals."""
     quake = focus(scene)
-    streams = []
-    for site in scene.of_kind("vibration"):
-        rng = scene.rng(site.id, "site")
-        factor, seed = float(rng.uniform(0.8, 1.3)), int(rng.integers(0, 2**31))
-        streams.append(waveforms(scene, site, always(quake.waves(site.lon, site.lat, factor, seed))))
-    return merged(streams)
+    return merged(waveforms(scene, site, always(felt(scene, site, quake))) for site in cast(scene))
+
+
+def felt(scene: Scene, site: Site, quake: Quake) -> tuple[Wave, Wave]:
+    """The quake at a sensor, with its building's own amplification."""
+    rng = scene.rng(site.id, "site")
+    factor, seed = float(rng.uniform(0.8, 1.3)), int(rng.integers(0, 2**31))
+    return quake.waves(site.lon, site.lat, factor, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simulators.devices import Emission, Site
-from simulators.scenarios.background import slow_sensors
+from simulators.scenarios.background import slow_sensors, slow_sites
 from simulators.scenarios.scene import Scene, always, merged, waveforms
 from simulators.signals import Footsteps, TruckPass, Wave
 
@@ -13,11 +13,16 @@ DURATION_S = 300.0
 SENSORS = 24
 
 
-def play(scene: Scene) -> Iterator[Emission]:
+def cast(scene: Scene) -> list[Site]:
     """Up to 24 vibration sensors and all slow ones."""
-    sites = scene.of_kind("vibration")[:SENSORS]
-    vibration = (waveforms(scene, site, always(harmless(scene, site))) for site in sites)
-    return merged([slow_sensors(scene), *vibration])
+    return scene.of_kind("vibration")[:SENSORS] + slow_sites(scene)
+
+
+def play(scene: Scene) -> Iterator[Emission]:
+    """Every sensor on its own."""
+    vibration = [site for site in cast(scene) if site.kind == "vibration"]
+    packets = (waveforms(scene, site, always(harmless(scene, site))) for site in vibration)
+    return merged([slow_sensors(scene), *packets])
 
 
 def harmless(scene: Scene, site: Site) -> list[Wave]:

@@ -19,19 +19,11 @@ import numpy as np
 from domain.clock import US_PER_S
 from domain.errors import GridpulseError
 from simulators.devices import Emission, SimulatedDevice, Site
+from simulators.scenarios.route import MUCK_ROUTE
 from simulators.signals import Wave, ambient, ambient_rms, total
 
 RATE_HZ = 100
 PACKET_SAMPLES = 100
-
-# 麻涌 → 望牛墩/洪梅 → 道滘 → 万江: the towns' representative points, joined straight.
-MUCK_ROUTE = (
-    (113.5466, 23.0530),
-    (113.6137, 23.0240),
-    (113.6585, 23.0150),
-    (113.6739, 23.0031),
-    (113.7387, 23.0490),
-)
 
 WavesAt = Callable[[float, float], Sequence[Wave]]
 """(first, last) seconds of a packet → the waves that may be felt in it."""
@@ -76,8 +68,10 @@ def merged(streams: Iterable[Iterator[Emission]]) -> Iterator[Emission]:
     return heapq.merge(*streams, key=lambda emission: emission.at_us)
 
 
-def waveforms(scene: Scene, site: Site, waves_at: WavesAt) -> Iterator[Emission]:
-    """A vibration sensor's packets of one second, one after the other without a gap."""
+def waveforms(
+    scene: Scene, site: Site, waves_at: WavesAt, sends: Callable[[float], bool] = lambda _first_s: True
+) -> Iterator[Emission]:
+    """A vibration sensor's packets of one second, one after the other; none while it does not send."""
     rng = scene.rng(site.id)
     device = scene.device(site)
     # Sensors do not tick together: each starts somewhere within the first second.
@@ -89,6 +83,8 @@ def waveforms(scene: Scene, site: Site, waves_at: WavesAt) -> Iterator[Emission]
         first_s = offset_s + number * length_s
         if first_s + length_s > scene.duration_s:
             return
+        if not sends(first_s):
+            continue
         first_us = scene.time_us(first_s)
         samples = ambient(rng, PACKET_SAMPLES, ambient_rms(first_us))
         if waves := waves_at(first_s, first_s + length_s):

@@ -17,16 +17,28 @@ PPV_MM_S = {"foundation": 14.0, "top_floor": 24.0}
 """Clearly over DIN 4150-3 line 2: 5 to 7.5 mm/s (10-20 Hz) at the foundation, 15 on top."""
 
 
-def play(scene: Scene) -> Iterator[Emission]:
-    """The building's sensors shake; a few of other buildings stay calm beside them."""
+def house_and_others(scene: Scene) -> tuple[list[Site], list[Site]]:
+    """The sensors of the building that shakes, and a few of other buildings."""
     sites = scene.of_kind("vibration")
     building = building_of(residential(sites))
     shaken = {site.id for site in building}
     others = [site for site in sites if site.id not in shaken and not shares_building(site, building)]
+    return building, others[:NEIGHBOURS]
+
+
+def cast(scene: Scene) -> list[Site]:
+    """All of them."""
+    building, others = house_and_others(scene)
+    return building + others
+
+
+def play(scene: Scene) -> Iterator[Emission]:
+    """The building's sensors shake; the others stay calm beside them."""
+    building, others = house_and_others(scene)
     return merged(
         [
             *(waveforms(scene, site, always([piling(scene, site, STARTS_S)])) for site in building),
-            *(waveforms(scene, site, always([])) for site in others[:NEIGHBOURS]),
+            *(waveforms(scene, site, always([])) for site in others),
         ]
     )
 

@@ -182,7 +182,7 @@ async def test_bad_input_goes_to_quarantine_whole_and_stops_nobody(ingest: Runni
     await ingest.until_count("reading", 1)
     async with ingest.pool.connection() as conn:
         cursor = await conn.execute("SELECT reason, count(*) FROM quarantine GROUP BY 1")
-        reasons = dict(await cursor.fetchall())
+        reasons = {row[0]: row[1] for row in await cursor.fetchall()}
     assert reasons == {**dict.fromkeys(BAD, 1), "not_json": 3, "not_finite": 1, "foreign_topic": 1, "bad_id": 1}
     kept = await ingest.scalar("SELECT payload FROM quarantine WHERE reason = 'time_unset'")
     assert json.loads(kept) == BAD["time_unset"]
@@ -225,7 +225,7 @@ async def test_unknown_devices_are_quarantined_where_registering_is_off(
 
 
 async def test_a_runs_own_clock_takes_the_place_of_arrival(ingest: Running, broker: Broker) -> None:
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.UserProperty = [("gridpulse-clock", "1600000000.5")]
     endpoint = Endpoint.parse(broker.url)
     body = json.dumps({"t": 1_600_000_000.25, "values": {"a": 1}}).encode()

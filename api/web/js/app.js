@@ -323,7 +323,14 @@ function relabelSound() {
   byId("sound").setAttribute("aria-pressed", String(sound.on));
 }
 
+function openMenu(open) {
+  byId("menu").classList.toggle("is-open", open);
+  byId("menu-button").setAttribute("aria-expanded", String(open));
+}
+
 function wireButtons() {
+  byId("menu-button").addEventListener("click", () => openMenu(!byId("menu").classList.contains("is-open")));
+  document.addEventListener("click", ({ target }) => target.closest("#menu, #menu-button") || openMenu(false));
   byId("retry").addEventListener("click", () => live.retry());
   byId("connection").addEventListener("click", () => live.retry());
   byId("sound").addEventListener("click", () => sound.toggle());
@@ -369,6 +376,7 @@ function wireKeys() {
     next: () => step(1), previous: () => step(-1), open: () => list.open(list.focusId), acknowledge,
     newest: () => list.jumpToFresh(), sound: () => sound.toggle(), search: () => byId("search").focus(), help: showHelp,
     close: () => {
+      openMenu(false);
       if (document.activeElement === byId("search")) list.setFocus(list.focusId);
       else if (detail.openId) closeAlert();
     },

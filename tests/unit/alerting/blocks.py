@@ -29,7 +29,9 @@ def default_rules() -> list[Rule]:
     return parse_rules(DEFAULT_RULES)
 
 
-def readings(rows: Iterable[tuple[int, int, int, float]], late: Sequence[bool] = (), delay_us: int = 0) -> Readings:
+def readings(
+    rows: Iterable[tuple[int, int, int, float]], late: Sequence[bool] = (), delay_us: int = 0
+) -> Readings:
     """Rows of (device, metric, time_us, value)."""
     given = list(rows)
     time_us = np.array([r[2] for r in given], np.int64)
@@ -68,7 +70,13 @@ def some(w: Waveforms, take: Any) -> Waveforms:
 
 def some_readings(r: Readings, take: Any) -> Readings:
     return Readings(
-        r.device[take], r.metric[take], r.time_us[take], r.value[take], r.seq[take], r.received_us[take], r.late[take]
+        r.device[take],
+        r.metric[take],
+        r.time_us[take],
+        r.value[take],
+        r.seq[take],
+        r.received_us[take],
+        r.late[take],
     )
 
 
@@ -90,7 +98,16 @@ def devices(**more: Any) -> Any:
 def told(found: Iterable[Detection]) -> list[tuple[Any, ...]]:
     """Detections as plain rows, ordered by device and time."""
     rows = [
-        (d.device, d.sampled_us, d.phase, d.at_us, d.episode_us, d.severity, round(d.value, 6), round(d.limit, 6))
+        (
+            d.device,
+            d.sampled_us,
+            d.phase,
+            d.at_us,
+            d.episode_us,
+            d.severity,
+            round(d.value, 6),
+            round(d.limit, 6),
+        )
         for d in found
     ]
     return sorted(rows, key=lambda row: (row[0], row[1]))

@@ -10,7 +10,9 @@ from domain.readings import CameraEvent
 from tests.unit.alerting.blocks import T0, S, default_rule
 
 
-def event(second: float, phase: str = "start", name: str = "e1", score: float | None = 0.8, **more: object) -> CameraEvent:
+def event(
+    second: float, phase: str = "start", name: str = "e1", score: float | None = 0.8, **more: object
+) -> CameraEvent:
     base = CameraEvent(7, name, phase, T0 + round(second * S), T0 + round(second * S), False, "fire", score)
     return replace(base, **more)  # type: ignore[arg-type]
 
@@ -24,7 +26,13 @@ def phases(found: list[Detection]) -> list[tuple[str, int, float]]:
 
 
 def test_start_update_end_is_one_episode_with_its_evidence() -> None:
-    found = fire().feed([event(0, box=(0.1, 0.1, 0.2, 0.2), snapshot_url="s"), event(1, "update", score=0.95), event(5, "end")])
+    found = fire().feed(
+        [
+            event(0, box=(0.1, 0.1, 0.2, 0.2), snapshot_url="s"),
+            event(1, "update", score=0.95),
+            event(5, "end"),
+        ]
+    )
     assert phases(found) == [("onset", 2, 0), ("update", 1, 1), ("clear", 1, 5)]
     assert found[0].kind == "camera.fire"
     assert found[0].features["event_id"] == "e1"
@@ -68,6 +76,12 @@ def test_a_restored_episode_ends() -> None:
 
 @pytest.mark.parametrize("cut", range(5))
 def test_a_stream_equals_its_blocks(cut: int) -> None:
-    events = [event(0), event(1, name="e2", score=0.95), event(2, "end"), event(3, "end", name="e2"), event(9, name="e3")]
+    events = [
+        event(0),
+        event(1, name="e2", score=0.95),
+        event(2, "end"),
+        event(3, "end", name="e2"),
+        event(9, name="e3"),
+    ]
     camera = fire()
     assert camera.feed(events[:cut]) + camera.feed(events[cut:]) == fire().feed(events)

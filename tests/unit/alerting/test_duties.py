@@ -44,7 +44,9 @@ def test_the_place_of_the_violation_decides_for_a_truck() -> None:
     assert units("truck.uncovered", 3, there)["town:441900119:urban-management"] == "lead"
 
 
-@pytest.mark.parametrize("kind", sorted({r["kind"] for r in DEFAULT_RULES} | {"unheard.of", "device.offline"}))
+@pytest.mark.parametrize(
+    "kind", sorted({r["kind"] for r in DEFAULT_RULES} | {"unheard.of", "device.offline"})
+)
 @pytest.mark.parametrize("severity", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "place",
@@ -67,9 +69,17 @@ def test_nobody_matching_falls_to_the_smallest_known_territory() -> None:
 
 
 def test_the_most_specific_lead_wins_and_the_others_help() -> None:
-    rows = [LEAD, replace(LEAD, department="mine", place="441900003"), replace(LEAD, kind="*", department="any")]
+    rows = [
+        LEAD,
+        replace(LEAD, department="mine", place="441900003"),
+        replace(LEAD, kind="*", department="any"),
+    ]
     routing = route("vibration.limit", 2, HERE, rows, 0)
-    assert [(d.unit.rsplit(":", 1)[1], d.role) for d in routing.duties] == [("mine", "lead"), ("housing", "co"), ("any", "co")]
+    assert [(d.unit.rsplit(":", 1)[1], d.role) for d in routing.duties] == [
+        ("mine", "lead"),
+        ("housing", "co"),
+        ("any", "co"),
+    ]
     assert [s.outcome for s in routing.steps] == ["told", "demoted", "demoted"]
 
 

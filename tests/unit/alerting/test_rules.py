@@ -16,9 +16,19 @@ def threshold(**settings: Any) -> dict[str, Any]:
     return {"id": "t", "detector": "threshold", "kind": "fire.temperature", "settings": given}
 
 
+def sta_lta(**settings: Any) -> dict[str, Any]:
+    return {"id": "s", "detector": "sta_lta", "kind": "k", "settings": {"title": TITLE, **settings}}
+
+
 def test_the_defaults_are_valid_and_cover_every_detector() -> None:
     rules = parse_rules(DEFAULT_RULES)
-    assert {r.detector for r in rules} == {"threshold", "vibration_limit", "sta_lta", "camera_event", "vehicle_cover"}
+    assert {r.detector for r in rules} == {
+        "threshold",
+        "vibration_limit",
+        "sta_lta",
+        "camera_event",
+        "vehicle_cover",
+    }
     assert all(r.title["zh"] and r.title["en"] for r in rules)
 
 
@@ -42,10 +52,10 @@ def test_levels_come_with_text_keys_from_json() -> None:
         (threshold(direction="sideways"), "direction"),
         (threshold(direction="magnitude", levels={"3": -1}, clear=-2), "above zero"),
         (threshold(title={"zh": "x"}), "title.en"),
-        ({"id": "s", "detector": "sta_lta", "kind": "k", "settings": {"title": TITLE, "off": 4}}, "off 4.0 must be below on"),
-        ({"id": "s", "detector": "sta_lta", "kind": "k", "settings": {"title": TITLE, "lta_s": 2}}, "five times"),
+        (sta_lta(off=4), "off 4.0 must be below on"),
+        (sta_lta(lta_s=2), "five times"),
         (
-            {"id": "s", "detector": "sta_lta", "kind": "k", "settings": {"title": TITLE, "pga_severity": {"3": 9, "1": 5}}},
+            sta_lta(pga_severity={"3": 9, "1": 5}),
             "higher acceleration",
         ),
         (

@@ -27,7 +27,14 @@ def phases(found: list[Detection]) -> list[tuple[str, int, float]]:
 
 def test_one_reading_over_the_level_raises_with_its_severity_and_limit() -> None:
     (d,) = hot().feed(series((0, 20), (1, 80)), TEMPERATURE)
-    assert (d.phase, d.severity, d.value, d.limit, d.unit, d.metric) == ("onset", 2, 80, 75, "°C", "temperature_c")
+    assert (d.phase, d.severity, d.value, d.limit, d.unit, d.metric) == (
+        "onset",
+        2,
+        80,
+        75,
+        "°C",
+        "temperature_c",
+    )
     assert (d.episode_us, d.at_us, d.sampled_us, d.window_us) == (T0 + S, T0 + S, T0 + S, (T0 + S, T0 + S))
 
 
@@ -101,7 +108,10 @@ class Naive:
     """One device, one row at a time: what the array detector must match."""
 
     def __init__(self, s: Any) -> None:
-        self.s, self.newest, self.since, self.safe = s, None, {}, None
+        self.s = s
+        self.newest: int | None = None
+        self.safe: int | None = None
+        self.since: dict[int, int] = {}
         self.level, self.episode = 0, 0
         self.names = sorted(s.levels, reverse=True)
 
@@ -135,7 +145,8 @@ class Naive:
 
 
 rows_strategy = st.lists(
-    st.tuples(st.integers(1, 3), st.integers(1, 40), st.sampled_from([20.0, 56.0, 61.0, 77.0, 95.0])), max_size=60
+    st.tuples(st.integers(1, 3), st.integers(1, 40), st.sampled_from([20.0, 56.0, 61.0, 77.0, 95.0])),
+    max_size=60,
 )
 
 
@@ -153,7 +164,10 @@ def at_times(steps: list[tuple[int, int, float]]) -> Readings:
 def test_it_matches_the_naive_reference(steps: list[tuple[int, int, float]], on: float, off: float) -> None:
     detector = hot(on_delay_s=on, off_delay_s=off, gap_s=30, peak_step=1000)
     r = at_times(steps)
-    found = [(d.device, d.sampled_us, d.phase, d.at_us, d.episode_us, d.severity) for d in detector.feed(r, TEMPERATURE)]
+    found = [
+        (d.device, d.sampled_us, d.phase, d.at_us, d.episode_us, d.severity)
+        for d in detector.feed(r, TEMPERATURE)
+    ]
     naive = {device: Naive(detector.settings) for device in (1, 2, 3)}
     expected = []
     for device, t, v in zip(r.device.tolist(), r.time_us.tolist(), r.value.tolist(), strict=True):

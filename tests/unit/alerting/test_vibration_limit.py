@@ -12,7 +12,17 @@ from alerting.detectors.velocity import VelocityFilter, peak_frequency
 from alerting.detectors.vibration_limit import VibrationLimit
 from domain.alerts import Detection
 from tests.unit.alerting.blocks import (
-    FREQ, PPV, T0, S, cut, default_rule, devices, packets, readings, some, told,
+    FREQ,
+    PPV,
+    T0,
+    S,
+    cut,
+    default_rule,
+    devices,
+    packets,
+    readings,
+    some,
+    told,
 )  # fmt: skip
 
 RATES = (31.25, 100.0, 125.0, 200.0)
@@ -23,7 +33,14 @@ def limit(rule: dict[str, Any] | None = None, **device: Any) -> VibrationLimit:
 
 
 def shake(
-    ppv_mm_s: float, freq_hz: float, rate_hz: float, seconds: float, *, begin: float = 3.0, end: float = 1e9, axis: int = 0
+    ppv_mm_s: float,
+    freq_hz: float,
+    rate_hz: float,
+    seconds: float,
+    *,
+    begin: float = 3.0,
+    end: float = 1e9,
+    axis: int = 0,
 ) -> NDArray[Any]:
     """Acceleration (3, n) in m/s², gravity on z, a sine of this velocity on one axis from ``begin`` to ``end``."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
@@ -58,7 +75,18 @@ def test_the_filter_matches_its_difference_equation_over_any_packets(rate_hz: fl
 
 @pytest.mark.parametrize(
     ("rate_hz", "freq_hz"),
-    [(31.25, 3), (31.25, 8), (31.25, 12), (100, 5), (100, 30), (125, 30), (125, 45), (200, 5), (200, 30), (200, 75)],
+    [
+        (31.25, 3),
+        (31.25, 8),
+        (31.25, 12),
+        (100, 5),
+        (100, 30),
+        (125, 30),
+        (125, 45),
+        (200, 5),
+        (200, 30),
+        (200, 75),
+    ],
 )
 def test_velocity_of_a_sine_is_right_within_three_per_cent(rate_hz: float, freq_hz: float) -> None:
     f = VelocityFilter(rate_hz, 1.0)
@@ -68,7 +96,9 @@ def test_velocity_of_a_sine_is_right_within_three_per_cent(rate_hz: float, freq_
     assert rms == pytest.approx(10.0, rel=0.03)
 
 
-@pytest.mark.parametrize(("freq_hz", "rate_hz"), [(2, 100), (8, 31.25), (30, 100), (30, 125), (40, 200), (60, 200)])
+@pytest.mark.parametrize(
+    ("freq_hz", "rate_hz"), [(2, 100), (8, 31.25), (30, 100), (30, 125), (40, 200), (60, 200)]
+)
 def test_the_frequency_around_the_peak_is_right(freq_hz: float, rate_hz: float) -> None:
     t = np.arange(round(1.5 * rate_hz)) / rate_hz
     v = np.exp(-(((t - 0.7) * 3) ** 2)) * np.sin(2 * np.pi * freq_hz * t + 0.4)
@@ -89,7 +119,9 @@ def test_gravity_and_noise_raise_nothing(rate_hz: float) -> None:
     assert limit(building_class="sensitive").feed_waveforms(cut(signal, rate_hz, 32)) == []
 
 
-@pytest.mark.parametrize(("rate_hz", "freq_hz", "bound"), [(100, 5, 5.0), (125, 30, 10.0), (200, 30, 10.0), (31.25, 5, 5.0)])
+@pytest.mark.parametrize(
+    ("rate_hz", "freq_hz", "bound"), [(100, 5, 5.0), (125, 30, 10.0), (200, 30, 10.0), (31.25, 5, 5.0)]
+)
 def test_a_house_over_its_limit_by_frequency(rate_hz: float, freq_hz: float, bound: float) -> None:
     n = round(rate_hz)
     quiet = limit().feed_waveforms(cut(shake(bound * 0.9, freq_hz, rate_hz, 10), rate_hz, n))
@@ -165,7 +197,9 @@ def scalar(detector: VibrationLimit, r: Any) -> list[tuple[str, int, float]]:
 
 
 def test_a_device_that_computes_ppv_itself() -> None:
-    assert scalar(limit(), ppv((0, 6.1, None))) == [("onset", 2, 5.0)], "strictest of its class without a frequency"
+    assert scalar(limit(), ppv((0, 6.1, None))) == [("onset", 2, 5.0)], (
+        "strictest of its class without a frequency"
+    )
     assert scalar(limit(), ppv((0, 6.1, 30.0))) == [], "10 mm/s at 30 Hz"
     assert scalar(limit(), ppv((0, 12.0, 30.0), (1, 31.0, 30.0))) == [("onset", 2, 10.0), ("update", 1, 10.0)]
     quiet = ppv((0, 6.0, None), (1, 1.0, None), (9, 1.0, None), (10, 1.0, None))
@@ -184,7 +218,10 @@ def test_a_restored_episode_ends() -> None:
 @given(st.lists(st.integers(0, 60), max_size=5), st.integers(0, 1000))
 def test_a_stream_equals_its_blocks(cuts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    w = [cut(shake(float(rng.uniform(3, 20)), 6, 100, 20, begin=4, end=8), 100, 100, device=d) for d in (1, 2, 3)]
+    w = [
+        cut(shake(float(rng.uniform(3, 20)), 6, 100, 20, begin=4, end=8), 100, 100, device=d)
+        for d in (1, 2, 3)
+    ]
     order = rng.permutation(np.repeat([0, 1, 2], 20))
     nth = [int((order[:i] == d).sum()) for i, d in enumerate(order)]
     mixed = packets(

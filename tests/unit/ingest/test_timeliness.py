@@ -20,7 +20,7 @@ def naive(given_rows: Rows, floors: dict[tuple[int, int], int]) -> list[bool]:
     return late
 
 
-def columns(part: Rows) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+def columns(part: Rows) -> tuple[np.ndarray, ...]:
     device, series, time_us, redelivered = zip(*part, strict=True) if part else ((), (), (), ())
     return (
         np.array(device, dtype=np.int32),

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table; figures are for this machine, ratios for all. Never timed tests."""

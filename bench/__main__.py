@@ -1,0 +1,24 @@
+"""``python -m bench [NAME …]``: all benchmarks, or the named ones, one after the other."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+
+NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "places")
+
+
+def main() -> None:
+    """Run them."""
+    wanted = sys.argv[1:] or [name for name in NAMES if importlib.util.find_spec(f"bench.{name}")]
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for name in wanted:
+        print(f"\n## {name}\n")
+        importlib.import_module(f"bench.{name}").main()
+
+
+if __name__ == "__main__":
+    main()
