@@ -125,7 +125,7 @@ class Hub:
     async def catch_up(self) -> None:
         """Dispatch all changes after the newest one known; the first call only finds where to begin."""
         if self.newest is None:
-            async with reading(self.pool) as reader:
+            async with reading(self.pool, asked=False) as reader:
                 row = await reader.row(queries.NEWEST_CURSOR)
             assert row is not None
             self.newest = row["cursor"]
@@ -138,7 +138,7 @@ class Hub:
 
     async def changes_after(self, cursor: int) -> list[Change]:
         """The next page of changes."""
-        async with reading(self.pool) as reader:
+        async with reading(self.pool, asked=False) as reader:
             rows = await reader.rows(queries.CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
         return [change_of(row) for row in rows]
 
@@ -180,7 +180,7 @@ class Hub:
             "limit": SNAPSHOT_MAX + 1,
         }
         members = {}
-        async with self.reads, reading(self.pool) as reader:
+        async with self.reads, reading(self.pool, asked=False) as reader:
             newest = await reader.row(queries.NEWEST_CURSOR)
             rows = await reader.rows(queries.SNAPSHOT, parameters)
             if len(rows) > SNAPSHOT_MAX:
@@ -194,7 +194,7 @@ class Hub:
     async def replay(self, subscription: Subscription, since: int) -> None:
         """Every change after ``since`` in order, or ``reload``."""
         client = subscription.client
-        async with self.reads, reading(self.pool) as reader:
+        async with self.reads, reading(self.pool, asked=False) as reader:
             bounds = await reader.row(queries.CURSOR_BOUNDS)
         assert bounds is not None
         reason = reload_reason(since, **bounds)
@@ -312,7 +312,7 @@ class Hub:
         now_us = self.now_us()
         names = sorted({client.actor.name for client in clients})
         digests = list({c.identity.session for c in clients if c.identity.session is not None})
-        async with reading(self.pool) as reader:
+        async with reading(self.pool, asked=False) as reader:
             users = await reader.rows(queries.USERS_ENABLED, {"names": names})
             alive = await reader.rows(queries.SESSIONS_ALIVE, {"digests": digests, "now": from_us(now_us)})
         actors = {row["name"]: Actor(row["name"], row["role"], row["area"]) for row in users}

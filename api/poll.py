@@ -46,14 +46,14 @@ async def poll_values(pool: Pool, feed: Feed, now_us: Callable[[], int]) -> None
 
 async def positions_since(pool: Pool, sql: LiteralString, after: datetime) -> Fresh:
     """The newest position of every vehicle that sent one after a time."""
-    async with reading(pool) as reader:
+    async with reading(pool, asked=False) as reader:
         rows = await reader.rows(sql, {"after": after})
     return Fresh(vehicles=by_key(rows))
 
 
 async def devices_since(pool: Pool, after: datetime) -> dict[int, dict[str, Any]]:
     """Signs of life after a time."""
-    async with reading(pool) as reader:
+    async with reading(pool, asked=False) as reader:
         rows = await reader.rows(queries.SEEN_AFTER, {"after": after})
     return by_key(rows)
 

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import dict_row
 
 from db.pool import Connection, Pool, unavailable
-from domain.errors import PayloadError
+from domain.errors import DatabaseUnavailable, PayloadError
 
 Row = dict[str, Any]
 
@@ -48,10 +48,11 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(pool: Pool) -> AsyncIterator[Reader]:
-    """A reader from the pool.
+async def reading(pool: Pool, *, asked: bool = True) -> AsyncIterator[Reader]:
+    """A reader from the pool. ``asked``: somebody outside chose what is read, and can ask for less.
 
-    Raises: DatabaseUnavailable; PayloadError ``too_much`` when the time limit ran out.
+    Raises: DatabaseUnavailable; PayloadError ``too_much`` when the time limit ran out on
+    something asked (else it is the database that is slow: DatabaseUnavailable).
     """
     try:
         with unavailable("reading"):
@@ -59,6 +60,8 @@ async def reading(pool: Pool) -> AsyncIterator[Reader]:
                 await conn.execute(BEGIN_READ)
                 yield Reader(conn)
     except errors.QueryCanceled as error:
+        if not asked:
+            raise DatabaseUnavailable("reading: the database took longer than 5 s") from error
         raise PayloadError("too_much", "this took longer than 5 s; ask for less, or a shorter time") from error
     except errors.DataError as error:
         raise PayloadError("bad_value", str(error).splitlines()[0]) from error

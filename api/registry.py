@@ -7,6 +7,7 @@ the next reload: only values pass through here, never alerts.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from api import queries
@@ -14,7 +15,10 @@ from api.queries import reading
 from db.devices import CHANNEL
 from db.listen import wakeups
 from db.pool import Pool
+from domain.errors import DatabaseUnavailable
 from domain.people import Actor
+
+log = logging.getLogger(__name__)
 
 RELOAD_S = 30.0
 
@@ -47,11 +51,14 @@ class Registry:
     async def run(self) -> None:
         """Keep the copy current until cancelled."""
         async for _ in wakeups(self.database_url, CHANNEL, poll_s=RELOAD_S, name="gridpulse-live-registry"):
-            await self.load()
+            try:
+                await self.load()
+            except DatabaseUnavailable as error:
+                log.warning("cannot read the registry now, trying again later: %s", error)
 
     async def load(self) -> None:
         """Read everything anew. Raises: DatabaseUnavailable."""
-        async with reading(self.pool) as reader:
+        async with reading(self.pool, asked=False) as reader:
             rows = await reader.rows(queries.REGISTRY)
             names = await reader.rows(queries.METRIC_NAMES)
         self.devices = {

@@ -55,6 +55,9 @@ EVENTS = ("house", "fire", "truck", "street", "fire", "tremor")
 """What happens, in turns; the house comes first because it is what the page should open with."""
 
 SHAKING_S = 40.0
+TREMOR = Quake(lon=114.05, lat=22.50, depth_km=10.0, origin_s=0.0, pga_m_s2=0.025)
+"""Noticed, but below most limits."""
+
 HOUSE_SENDS_BEFORE_S, HOUSE_SENDS_AFTER_S = 20.0, 60.0
 COVER_OPEN_S = 60.0
 SMOKE_STEP_S = 5.0
@@ -129,7 +132,7 @@ class Calendar:
             case "street" if site == self._cast.vibration[number % len(self._cast.vibration)]:
                 return (piling(self._scene, site, begin_s, SHAKING_S),)
             case "tremor" if site in self._cast.vibration:
-                return felt(self._scene, site, Quake(114.05, 22.5, 10.0, begin_s, 0.25))
+                return felt(self._scene, site, TREMOR.moved_to(begin_s))
         return ()
 
     def house_sends(self, seconds: float) -> bool:

@@ -62,7 +62,11 @@ class SimulatedDevice:
 
     def reading(self, at_us: int, values: Mapping[str, float]) -> Emission:
         """Scalar values measured and sent at ``at_us``."""
-        body = {"t": at_us / US_PER_S, "seq": self._next(), "values": dict(values)}
+        body = {
+            "t": at_us / US_PER_S,
+            "seq": self._next(),
+            "values": {name: float(value) for name, value in values.items()},
+        }
         return self._keep(Emission(at_us, f"sensors/{self.id}/readings", msgspec.json.encode(body)))
 
     def waveform(self, first_us: int, rate_hz: float, samples_m_s2: Float64) -> Emission:
@@ -100,8 +104,8 @@ class SimulatedDevice:
         body = {
             "t": at_us / US_PER_S,
             "seq": self._next(),
-            "lon": round(lon, 6),
-            "lat": round(lat, 6),
+            "lon": round(float(lon), 6),
+            "lat": round(float(lat), 6),
             "datum": "wgs84",
             **fields,
         }

@@ -16,9 +16,7 @@ from simulators.recordings import text_lines
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def map_to_demo(
-    recorded: Iterable[str], sites: Sequence[Site], busy: Set[str] = frozenset()
-) -> dict[str, str]:
+def map_to_demo(recorded: Iterable[str], sites: Sequence[Site], busy: Set[str] = frozenset()) -> dict[str, str]:
     """Each recorded device to a vibration sensor of the demo city: another building each, towns in turns.
 
     Foundations of dwellings come first, so that one limit holds for all. Sensors in

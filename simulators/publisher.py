@@ -113,7 +113,10 @@ class Publisher:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         if self._connection is not None and not self._connection.closed.done():
-            await self._connection.close()
+            if error is not None:
+                self._connection.abort("ended by an error")  # so that the last will is sent
+            else:
+                await self._connection.close()
 
     # ---------------------------------------------------------------- sending
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -129,7 +129,9 @@ class Piling:
         since = np.mod(offset, self.interval_s)
         envelope = np.sin(np.minimum(since / self.ATTACK_S, 1.0) * np.pi / 2) ** 2
         envelope *= np.exp(-np.maximum(since - self.ATTACK_S, 0.0) / self.RING_S)
-        envelope[(offset < 0) | (offset >= self.duration_s)] = 0.0
+        # Every blow that begins rings off in full: a cut would be a knock of its own.
+        blows = math.floor(self.duration_s / self.interval_s)
+        envelope[(offset < 0) | (offset >= blows * self.interval_s)] = 0.0
         swing = np.sin(2 * np.pi * self.freq_hz * (since - self.ATTACK_S))
         strength = ppv_to_m_s2(self.ppv_mm_s, self.freq_hz)
         motion: Float64 = np.array(self.share)[:, None] * (strength * envelope * swing)
@@ -184,6 +186,10 @@ class Quake:
     depth_km: float
     origin_s: float
     pga_m_s2: float
+
+    def moved_to(self, origin_s: float) -> Quake:
+        """The same quake at another time of the run."""
+        return replace(self, origin_s=origin_s)
 
     def hypocentral_km(self, lon: float, lat: float) -> float:
         """Distance from the focus to a point on the ground, km."""

@@ -32,6 +32,12 @@ class Live:
                 if wanted(frame):
                     return frame
 
+    async def frame_whenever(self) -> dict[str, Any]:
+        """The next frame, however long it takes."""
+        frame: dict[str, Any] = json.loads(await self.socket.recv())
+        self.frames.append(frame)
+        return frame
+
     async def alert_of(self, device: str, change: str = "raised") -> dict[str, Any]:
         """The alert of a device when it comes with this change."""
         frame = await self.frame(

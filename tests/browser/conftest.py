@@ -120,9 +120,13 @@ class LiveServer:
 
 
 def motion(second: int, peak: float) -> dict[str, list[float]]:
-    """One second of 12 Hz at 100 samples/s, loud from the third second on."""
-    loud = peak if second >= 2 else 0.002
-    wave = [loud * math.sin(2 * math.pi * 12 * n / 100) for n in range(100)]
+    """One second of 12 Hz at 100 samples/s: quiet for two seconds, then a blow that dies away."""
+
+    def sample(at_s: float) -> float:
+        loud = peak * math.exp((2 - at_s) / 1.4) if at_s >= 2 else 0.0
+        return loud * math.sin(2 * math.pi * 12 * (at_s - 2)) + 0.004 * math.sin(97 * at_s)
+
+    wave = [round(sample(second + n / 100), 5) for n in range(100)]
     return {"x": wave, "y": [v * 0.6 for v in wave], "z": [v * 0.3 for v in wave]}
 
 
@@ -260,8 +264,9 @@ class Visitor:
         """Problems that the test did not announce in ``expected`` (regular expressions)."""
         return [text for text in self.problems if not any(re.search(known, text) for known in self.expected)]
 
-    async def sign_in(self, query: str = "") -> None:
-        """With a login link, until the feed is live."""
+    async def sign_in(self, webgl: bool = False) -> None:
+        """With a login link, until the feed is live; WebGL without a GPU is slow, so only where it matters."""
+        query = "" if webgl else "?map=svg"
         await self.page.goto(f"{self.server.base_url}/{query}#login={await self.server.ticket()}")
         await self.live()
 

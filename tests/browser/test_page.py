@@ -132,7 +132,7 @@ async def test_the_map_draws_towns_and_alerts_and_flies_to_the_chosen_one(
 ) -> None:
     someone = await visitor()
     alert = await live_server.raise_alert(value=77.0)
-    await someone.sign_in()
+    await someone.sign_in(webgl=True)
     await someone.map_idle()
     drawn = await someone.app("map")
     assert drawn["kind"] == "webgl"
@@ -149,7 +149,7 @@ async def test_without_webgl_a_drawing_takes_the_maps_place_and_a_town_filters(
 ) -> None:
     someone = await visitor()
     alert = await live_server.raise_alert(value=78.0)
-    await someone.sign_in("?map=svg")
+    await someone.sign_in()
     page = someone.page
     await someone.wait("window.__app.map?.kind === 'svg' && window.__app.map.alerts > 0")
     assert (await someone.app("map"))["towns"] == 33
@@ -197,7 +197,7 @@ async def test_a_shaken_house_shows_its_waveform(visitor: VisitorMaker, live_ser
     await someone.wait("window.__app.plot && window.__app.plot.kind === 'waveform'")
     assert (await someone.app("plot"))["points"] >= 300
     await expect(someone.page.locator(".plot canvas")).to_have_count(3)
-    await expect(someone.page.locator(".plot-peak").first).to_contain_text("1.6")
+    await expect(someone.page.locator(".plot-peak").first).to_contain_text(re.compile(r"peak 1\.[56]"))
 
 
 async def test_the_keyboard_acknowledges_and_the_server_knows(

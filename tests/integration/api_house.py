@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -16,10 +17,12 @@ import uvicorn
 from psycopg.types.json import Jsonb
 from websockets.asyncio.client import ClientConnection, connect
 
-from api.accounts import add_user, issue_token
+from api import queries
+from api.accounts import issue_token
 from api.app import create_app, uvicorn_options
 from api.hub import Hub
 from api.ports import ApiPorts, Readiness
+from api.secrets import hash_password
 from db.pool import Connection, Pool
 from domain.clock import from_us, iso
 from domain.errors import NotAllowed, TransitionRefused, VersionConflict
@@ -37,7 +40,8 @@ DEADLINE_S = 15.0
 def place_at(town: str | None) -> Place:
     if town is None:
         return UNKNOWN_PLACE
-    return Place(None, None, None, 1.0, "device", town + "001001", town + "001", town, {"town": f"town {town}"}, "v1")
+    village = town + "001"
+    return Place(None, None, None, 1.0, "device", village + "001", village, town, {"town": f"town {town}"}, "v1")
 
 
 def locate(lon: Any, lat: Any) -> list[Place]:
@@ -116,8 +120,8 @@ class Writer:
             raise VersionConflict("the alert has changed", current)
         if current["state"] == "closed":
             raise TransitionRefused("it is closed; reopen it first")
-        state = {"acknowledge": "acknowledged", "assign": "assigned", "close": "closed"}.get(action, current["state"])
-        changed = {**current, "state": state, "version": current["version"] + 1}
+        moves = {"acknowledge": "acknowledged", "assign": "assigned", "close": "closed"}
+        changed = {**current, "state": moves.get(action, current["state"]), "version": current["version"] + 1}
         await self.write(changed, {"acknowledge": "acknowledged"}.get(action, action), actor.name)
         return self.bodies[alert_id]
 
@@ -187,13 +191,19 @@ async def eventually(check: Callable[[], Any], seconds: float = DEADLINE_S) -> A
         await asyncio.sleep(0.02)
 
 
+@cache
+def password_hash() -> str:
+    return hash_password(PASSWORD)
+
+
 async def make_users(conn: Connection) -> dict[str, str]:
     users = [
         ("dispatcher", "dispatcher", ""), ("machong", "responder", MACHONG), ("engineer", "engineer", ""),
         ("operator", "operator", ""),
     ]  # fmt: skip
     for name, role, area in users:
-        await add_user(conn, name, PASSWORD, role, area)
+        row = {"name": name, "password_hash": password_hash(), "role": role, "area": area, "demo": False}
+        await conn.execute(queries.ADD_USER, row)
     return {name: await issue_token(conn, name) for name, _, _ in users}
 
 
@@ -223,7 +233,7 @@ async def run_house(pool: Pool, database_url: str, **hub_options: Any) -> AsyncI
         tokens = await make_users(conn)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(create_app(ports), host="127.0.0.1", port=port, **uvicorn_options()))
-    server.capture_signals = nullcontext  # type: ignore[method-assign]  # not the test run's signals
+    server.__dict__["capture_signals"] = nullcontext  # the signals are the test run's
     url = f"http://127.0.0.1:{port}"
     tasks = [asyncio.create_task(hub.run()), asyncio.create_task(server.serve())]
     try:

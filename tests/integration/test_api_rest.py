@@ -75,7 +75,9 @@ async def test_wrong_logins_are_told_alike_and_then_limited(house: House, name: 
     assert other.status_code == 200
 
 
-@pytest.mark.parametrize("body", [{}, {"username": "a"}, {"username": "a", "password": "b", "ticket": "c"}, {"x": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"username": "a"}, {"username": "a", "password": "b", "ticket": "c"}, {"x": 1}]
+)
 async def test_a_login_body_that_does_not_fit_is_422(house: House, body: dict[str, str]) -> None:
     assert problem(await house.http.post(f"{API}/session", json=body), 422)["errors"]
 
@@ -112,14 +114,14 @@ async def test_every_error_is_a_problem(house: House) -> None:
     problem(await house.get(f"{API}/locate", lon=113, lat=91), 422)
     problem(await house.get(f"{API}/locate", lon="nan", lat=23), 422)
     problem(await house.get(f"{API}/locate", lon=113, lat=23, datum="mars"), 422)
-    huge = await house.http.post(f"{API}/session", content=b"x" * 300_000, headers={"content-type": "application/json"})
-    problem(huge, 413)
+    as_json = {"content-type": "application/json"}
+    problem(await house.http.post(f"{API}/session", content=b"x" * 300_000, headers=as_json), 413)
 
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(300):
             yield b"x" * 1000
 
-    problem(await house.http.post(f"{API}/session", content=endless(), headers={"content-type": "application/json"}), 413)
+    problem(await house.http.post(f"{API}/session", content=endless(), headers=as_json), 413)
 
 
 async def test_our_own_mistake_is_a_500_without_its_inside(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +174,7 @@ async def test_pages_of_alerts_are_whole_and_in_order(house: House) -> None:
         found: list[str] = []
         cursor = None
         while True:
-            query = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+            query: dict[str, Any] = {"limit": limit} | ({"cursor": cursor} if cursor else {})
             body = (await house.get(f"{API}/alerts", **query)).json()
             found += [a["id"] for a in body["items"]]
             cursor = body["next"]
@@ -240,8 +242,8 @@ async def test_other_areas_alerts_and_devices_do_not_exist(house: House) -> None
     problem(act, 404)
     devices = (await house.get(f"{API}/devices", user="machong")).json()["items"]
     assert [d["id"] for d in devices] == ["VB-1"]
-    totals = (await house.get(f"{API}/stats/alarms", user="machong", **{"from": iso(T0_US)})).json
-    assert totals
+    figures = (await house.get(f"{API}/stats/alarms", user="machong")).json()
+    assert figures["totals"]["open"] == 1
 
 
 async def test_actions_and_their_refusals(house: House) -> None:
@@ -411,7 +413,8 @@ async def test_ledger_and_quarantine(house: House) -> None:
     async with house.pool.connection() as conn:
         await conn.execute(
             """INSERT INTO ledger_minute (minute, device, received, stored, duplicate, rejected, quarantined)
-               VALUES (date_trunc('minute', now()), %s, 10, 7, 1, 1, 1), (date_trunc('minute', now()), 0, 2, 0, 0, 0, 2)""",
+               VALUES (date_trunc('minute', now()), %s, 10, 7, 1, 1, 1),
+                      (date_trunc('minute', now()), 0, 2, 0, 0, 0, 2)""",
             [key],
         )
         await conn.execute(

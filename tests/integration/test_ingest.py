@@ -22,7 +22,7 @@ from db.pool import Pool
 from domain.readings import Block
 from ingest.batching import Rules
 from ingest.registry import Registry
-from ingest.service import IngestService
+from ingest.service import IngestService, Sink
 from ingest.session import Endpoint, MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
@@ -63,7 +63,13 @@ _ids = iter(range(10_000))
 
 @asynccontextmanager
 async def running_ingest(
-    pool: Pool, url: str, broker: Broker, rules: Rules = RULES, client_id: str = "", now_s: float = NOW_S
+    pool: Pool,
+    url: str,
+    broker: Broker,
+    rules: Rules = RULES,
+    client_id: str = "",
+    now_s: float = NOW_S,
+    sink: Sink | None = None,
 ) -> AsyncIterator[Running]:
     client_id = client_id or f"test-ingest-{next(_ids)}"
     session = MqttSession(broker.url, client_id, SUBSCRIPTIONS, now_us=lambda: int(now_s * 1e6))
@@ -72,10 +78,10 @@ async def running_ingest(
     await registry.load()
     blocks: list[Block] = []
 
-    async def sink(block: Block) -> None:
+    async def keep(block: Block) -> None:
         blocks.append(block)
 
-    service = IngestService(session, store, registry, rules, sink)
+    service = IngestService(session, store, registry, rules, sink or keep)
     tasks = [asyncio.create_task(work) for work in (session.run(), service.run(), registry.follow(url))]
     try:
         await session.wait_connected(10)
@@ -314,3 +320,31 @@ async def test_the_database_going_away_loses_nothing(ingest: Running, broker: Br
         let_in()
     await ingest.until_count("reading", 100)
     assert await ingest.scalar("SELECT sum(received) = sum(stored + duplicate) FROM ledger_minute") is True
+
+
+async def test_what_was_committed_but_never_looked_at_is_looked_at_after_a_crash(
+    pool: Pool, database_url: str, broker: Broker
+) -> None:
+    """Hot, then cool, in one batch: committed, then the process dies before its detectors saw them."""
+    committed = asyncio.Event()
+
+    async def dies(_: Block) -> None:
+        committed.set()
+        await asyncio.get_running_loop().create_future()
+
+    async with running_ingest(pool, database_url, broker, client_id="crash", sink=dies):
+        async with device(broker) as publish:
+            await publish("sensors/H-1/readings", [{"t": NOW_S, "values": {"a": 99}}])
+            await publish("sensors/H-1/readings", [{"t": NOW_S + 1, "values": {"a": 1}}])
+        await asyncio.wait_for(committed.wait(), 10)
+    async with running_ingest(pool, database_url, broker, client_id="crash") as running:
+        await running.until_count("reading", 2)
+
+        async def both_seen() -> bool:
+            return sum(len(block.readings) for block in running.blocks) == 2
+
+        await until(both_seen, "both readings handed on")
+        values = [v for block in running.blocks for v in block.readings.value[~block.readings.late].tolist()]
+        assert values == [99, 1]
+        assert await running.scalar("SELECT sum(duplicate) > 0 FROM ledger_minute") is True
+    await forget_session(broker, "crash")

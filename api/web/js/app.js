@@ -5,6 +5,7 @@ import { Api } from "./api.js";
 import { Detail } from "./detail.js";
 import { byId, fill, h } from "./dom.js";
 import { Filters } from "./filters.js";
+import { regionOf } from "./geometry.js";
 import { currentLanguage, languageWasChosen, preferredLanguage, t, term, translatePage, useLanguage } from "./i18n.js";
 import { listenForKeys, showHelp } from "./keys.js";
 import { AlertList, tickAges } from "./list.js";
@@ -244,6 +245,7 @@ async function startMap() {
   if (map) return;
   map = await createMap(byId("map"), towns, {
     alert: openAlert, town: (code) => filters.set({ town: filters.value.town === code ? "" : code }),
+    villages: async () => (await api.all("regions", { level: "village" }).catch(() => [])).map(regionOf),
   });
   showMapNote();
   drawMap();

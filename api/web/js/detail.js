@@ -5,11 +5,14 @@ import { copyText, fill, h } from "./dom.js";
 import { numberText, say, t, term } from "./i18n.js";
 import { ageNode, chips } from "./list.js";
 import { FILLS, NUMERALS, severityMark } from "./severity.js";
-import { dateTimeText, lagText, parseMs, shortText, zoneLabel } from "./time.js";
+import { dateTimeText, lagText, nowMs, parseMs, shortText, zoneLabel } from "./time.js";
 import { drawMeasured } from "./waveform.js";
 
 const STAGES = ["sampled", "received", "committed", "detected", "placed", "pushed"];
 const HISTORY_DELAY_MS = 250;
+const LINKS = ["snapshot_url", "clip_url"];
+const MEASURE_DELAY_MS = 1500;
+const PUSH_SETTLED_MS = 10_000;
 
 /** [{stage, ms, lag}] of the stages known, in order; lag = ms since the stage before. */
 export function stagesOf(timeline) {
@@ -50,14 +53,13 @@ export class Detail extends EventTarget {
     Object.assign(this, { root, api, townName, alert: null, history: [], plot: null });
     this.parts = {
       head: h("header", { class: "detail-head" }), actions: h("div", { class: "actions" }),
-      where: h("section", { class: "card" }), why: h("section", { class: "card" }),
+      where: h("section", { class: "card" }), why: h("div"),
       plot: h("div", { class: "plots" }), duty: h("section", { class: "card" }),
-      times: h("section", { class: "card" }), history: h("section", { class: "card" }),
+      facts: h("div"), times: h("section", { class: "card" }), history: h("section", { class: "card" }),
     };
-    this.plotTitle = h("h3");
     const p = this.parts;
-    fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where, p.why,
-      h("section", { class: "card" }, this.plotTitle, p.plot), p.duty, p.times, p.history));
+    fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where,
+      h("section", { class: "card" }, p.why, p.plot, p.facts), p.duty, p.times, p.history));
     this.actions = new Actions({
       api, root: p.actions, changed: (alert) => this.dispatchEvent(new CustomEvent("alert", { detail: alert })),
       historyOf: async (id) => (await api.get(`alerts/${encodeURIComponent(id)}`)).history ?? [],
@@ -71,6 +73,7 @@ export class Detail extends EventTarget {
 
   open(alert) {
     const other = this.alert?.id !== alert.id;
+    clearTimeout(this.measureTimer);
     if (other) {
       this.history = [];
       this.root.querySelector(".detail-scroll").scrollTop = 0;
@@ -88,7 +91,10 @@ export class Detail extends EventTarget {
     const longer = alert.condition !== this.alert.condition || alert.evidence?.window?.[1] !== this.alert.evidence?.window?.[1];
     this.alert = alert;
     this.render();
-    if (longer) this.measure();
+    if (longer) {
+      clearTimeout(this.measureTimer);
+      this.measureTimer = setTimeout(() => this.alert && this.measure(), MEASURE_DELAY_MS);
+    }
     this.loadHistory(HISTORY_DELAY_MS);
   }
 
@@ -96,20 +102,33 @@ export class Detail extends EventTarget {
     if (!this.alert) return;
     this.alert = null;
     clearTimeout(this.historyTimer);
-    this.plot?.dispose();
-    this.plot = null;
+    clearTimeout(this.measureTimer);
+    this.dropPlot();
     this.root.hidden = true;
   }
 
+  /** Draw the measured data; what is drawn of the same alert stays until the newer is there. */
   async measure() {
     const { id } = this.alert;
+    const older = this.plot?.alert === id ? [...this.parts.plot.children] : [];
+    if (!older.length) this.dropPlot();
+    const holder = h("div", { class: older.length ? "plot-coming" : "" });
+    this.parts.plot.append(holder);
+    const plot = await drawMeasured(holder, this.api, this.alert);
+    if (this.openId !== id || !holder.isConnected) {
+      plot.dispose();
+      return;
+    }
+    this.plot?.dispose();
+    older.forEach((node) => node.remove());
+    holder.className = "";
+    this.plot = { ...plot, alert: id };
+  }
+
+  dropPlot() {
     this.plot?.dispose();
     this.plot = null;
-    const holder = h("div");
-    fill(this.parts.plot, holder);
-    const plot = await drawMeasured(holder, this.api, this.alert);
-    if (this.openId === id && holder.isConnected) this.plot = plot;
-    else plot.dispose();
+    this.parts.plot.replaceChildren();
   }
 
   loadHistory(delayMs) {
@@ -138,7 +157,6 @@ export class Detail extends EventTarget {
     this.actions.show(this.alert);
     this.renderWhere();
     this.renderWhy();
-    this.plotTitle.textContent = t("detail.measured");
     this.renderDuty();
     this.renderTimes();
     this.renderHistory();
@@ -187,7 +205,8 @@ export class Detail extends EventTarget {
 
   howFound(place) {
     const bits = [term("method", place.method || "none")];
-    if (Number.isFinite(place.distance_m)) bits.push(t("place.distance", { m: numberText(place.distance_m, 3) }));
+    const near = place.method === "device" && place.distance_m < 1;
+    if (Number.isFinite(place.distance_m) && !near) bits.push(t("place.distance", { m: numberText(place.distance_m, 3) }));
     if (Number.isFinite(place.score) && place.score > 0) bits.push(t("place.score", { score: Math.round(place.score * 100) }));
     return bits.join(" · ");
   }
@@ -208,23 +227,27 @@ export class Detail extends EventTarget {
   renderWhy() {
     const alert = this.alert;
     const evidence = alert.evidence ?? {};
-    const features = Object.entries(evidence.features ?? {});
-    const links = ["snapshot_url", "clip_url"].filter((name) => evidence[name] ?? evidence.features?.[name]);
+    const links = LINKS.filter((name) => evidence[name] ?? evidence.features?.[name]);
     const window = (evidence.window ?? []).map(parseMs);
-    const metric = term("metric", alert.metric);
-    fill(this.parts.why,
-      h("h3", null, t("detail.why")),
-      Number.isFinite(alert.value) && this.valueLine(alert, metric),
-      h("dl", { class: "facts" },
-        pair(t("why.rule"), code(evidence.rule ?? alert.rule)),
-        pair(t("why.device"), code(alert.device?.id), ` ${term("device", alert.device?.kind)}`),
-        alert.exercise && pair(t("chip.exercise"), code(alert.exercise)),
-        pair(t("why.started"), `${dateTimeText(parseMs(alert.started_at))} ${zoneLabel()}`),
-        alert.cleared_at && pair(t("why.cleared"), `${dateTimeText(parseMs(alert.cleared_at))} ${zoneLabel()}`),
-        window.length === 2 && pair(t("why.window"), `${shortText(window[0])} – ${shortText(window[1])} (${lagText(window[1] - window[0])})`),
-        alert.count > 1 && pair(t("why.count"), numberText(alert.count)),
-        features.filter(([name]) => !links.includes(name)).map(([name, value]) => pair(term("feature", name), featureText(value))),
-        links.map((name) => pair(t(`why.${name}`), webLink(evidence[name] ?? evidence.features[name])))));
+    fill(this.parts.why, h("h3", null, t("detail.why")),
+      Number.isFinite(alert.value) && this.valueLine(alert, term("metric", alert.metric)));
+    fill(this.parts.facts, h("dl", { class: "facts" },
+      pair(t("why.rule"), code(evidence.rule ?? alert.rule)),
+      pair(t("why.device"), code(alert.device?.id), ` ${term("device", alert.device?.kind)}`),
+      alert.exercise && pair(t("chip.exercise"), code(alert.exercise)),
+      pair(t("why.started"), `${dateTimeText(parseMs(alert.started_at))} ${zoneLabel()}`),
+      alert.cleared_at && pair(t("why.cleared"), `${dateTimeText(parseMs(alert.cleared_at))} ${zoneLabel()}`),
+      window[1] - window[0] > 1
+        && pair(t("why.window"), `${shortText(window[0])} – ${shortText(window[1])} (${lagText(window[1] - window[0])})`),
+      alert.count > 1 && pair(t("why.count"), numberText(alert.count)),
+      this.features().map(([name, value]) => pair(term("feature", name), featureText(value))),
+      links.map((name) => pair(t(`why.${name}`), webLink(evidence[name] ?? evidence.features[name])))));
+  }
+
+  /** What the detector knew beside the value, less what says nothing. */
+  features() {
+    return Object.entries(this.alert.evidence?.features ?? {}).filter(([name, value]) => (
+      value !== null && value !== "" && !LINKS.includes(name) && !(name.endsWith("_delay_s") && value === 0)));
   }
 
   valueLine(alert, metric) {
@@ -271,7 +294,7 @@ export class Detail extends EventTarget {
       stages.length > 1 && h("p", { class: "times-total" },
         h("strong", null, t("times.total", { lag: lagText(last.ms - first.ms) })),
         received && last.ms > received.ms ? ` · ${t("times.server", { lag: lagText(last.ms - received.ms) })}` : "",
-        last.stage !== "pushed" ? ` · ${t("times.not_pushed")}` : ""));
+        last.stage !== "pushed" && nowMs() - last.ms > PUSH_SETTLED_MS ? ` · ${t("times.not_pushed")}` : ""));
   }
 
   renderHistory() {

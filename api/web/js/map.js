@@ -44,7 +44,7 @@ export function alertLabel(alert) {
   return say(alert.title) || alert.kind;
 }
 
-/** Build a map in `container`; `events` receives `town` (code) and `alert` (id). */
+/** Build a map in `container`; `events` receives `town` (code) and `alert` (id), and is asked for `villages`. */
 export async function createMap(container, towns, events) {
   if (hasWebGl2()) {
     try {

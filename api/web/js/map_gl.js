@@ -9,6 +9,7 @@ import { BASELINES, EDGES, FILLS, INKS, NUMERALS, NUMERAL_SIZES, SEVERITIES, SHA
 const FONTS = ["Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "sans-serif"];
 const START_MS = 12_000;
 const ICON_PX = 26;
+const VILLAGES_FROM_ZOOM = 10.8;
 const EMPTY = { type: "FeatureCollection", features: [] };
 
 function collection(features) {
@@ -47,12 +48,18 @@ function markImage(severity, cleared) {
   return { image: g.getImageData(0, 0, size, size), pixelRatio: scale };
 }
 
+const worst = ["coalesce", ["feature-state", "worst"], 0];
+
+function opacity(calm) {
+  return ["case", ["==", worst, 0], 1, ["boolean", ["feature-state", "hover"], false], calm + 0.12, calm];
+}
+
 function style() {
-  const worst = ["coalesce", ["feature-state", "worst"], 0];
   return {
     version: 8,
     sources: {
       towns: { type: "geojson", data: EMPTY, promoteId: "code" },
+      villages: { type: "geojson", data: EMPTY },
       labels: { type: "geojson", data: EMPTY },
       devices: { type: "geojson", data: EMPTY },
       alerts: { type: "geojson", data: EMPTY },
@@ -63,10 +70,15 @@ function style() {
         id: "towns", type: "fill", source: "towns",
         paint: {
           "fill-color": ["match", worst, 1, FILLS[1], 2, FILLS[2], 3, FILLS[3], 4, FILLS[4], css("--map-town")],
-          "fill-opacity": ["case", ["==", worst, 0], 1, ["boolean", ["feature-state", "hover"], false], 0.5, 0.36],
+          // Close up a whole town's colour would drown its streets.
+          "fill-opacity": ["interpolate", ["linear"], ["zoom"], 10, opacity(0.36), 13, opacity(0.15)],
         },
       },
-      { id: "town-lines", type: "line", source: "towns", paint: { "line-color": css("--map-line"), "line-width": 1 } },
+      {
+        id: "village-lines", type: "line", source: "villages", minzoom: VILLAGES_FROM_ZOOM,
+        paint: { "line-color": css("--map-line"), "line-width": 0.8, "line-dasharray": [3, 2] },
+      },
+      { id: "town-lines", type: "line", source: "towns", paint: { "line-color": css("--map-line"), "line-width": 1.4 } },
       {
         id: "town-chosen", type: "line", source: "towns", filter: ["==", ["get", "code"], ""],
         paint: { "line-color": css("--ink"), "line-width": 2.5 },
@@ -87,6 +99,11 @@ function style() {
           "symbol-sort-key": ["get", "order"], "text-max-width": 7,
         },
         paint: { "text-color": css("--map-label"), "text-halo-color": css("--map-halo"), "text-halo-width": 1.4 },
+      },
+      {
+        id: "village-labels", type: "symbol", source: "villages", minzoom: VILLAGES_FROM_ZOOM + 0.7,
+        layout: { "text-field": ["get", "name"], "text-font": FONTS, "text-size": 11, "text-padding": 6 },
+        paint: { "text-color": css("--map-label"), "text-halo-color": css("--map-halo"), "text-halo-width": 1.2 },
       },
       {
         id: "alert-chosen", type: "circle", source: "alerts", filter: ["==", ["get", "id"], ""],
@@ -156,6 +173,7 @@ export class GlMap {
       hovered = null;
     });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
+    this.map.on("zoomend", () => this.zoomed());
     this.setTowns();
   }
 
@@ -184,6 +202,16 @@ export class GlMap {
     this.map.getSource("towns").setData(collection(features));
     this.home({ animate: false });
     this.update(this.open, this.alerts);
+  }
+
+  /** Villages are asked for once somebody looks that close. */
+  async zoomed() {
+    if (this.villagesAsked || this.map.getZoom() < VILLAGES_FROM_ZOOM) return;
+    this.villagesAsked = true;
+    const villages = await this.events.villages();
+    this.villagesAsked = villages.length > 0;
+    this.map.getSource("villages").setData(collection(
+      villages.map((village) => feature(village.geometry, { code: village.code, name: village.name }))));
   }
 
   setDevices(devices) {

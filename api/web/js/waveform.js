@@ -59,7 +59,7 @@ function options({ width, height, range, window, limit, severity, bottom, sync, 
         const fine = splits.length > 1 && splits[1] - splits[0] < 1;
         return splits.map((second) => clockText(Math.round(second * 1000), fine ? 1 : 0));
       } },
-      { ...axis, size: 54, space: 22, values: (_plot, splits) => splits.map((v) => numberText(v, 3)) },
+      { ...axis, size: 54, space: 16, values: (_plot, splits) => splits.map((v) => numberText(v, 3)) },
     ],
     series: [{}, { stroke: css("--plot-ink"), width: 1.1, points: { show: points, size: 4 }, spanGaps: false }],
     hooks: { drawClear: [shade(window)], draw: [limitLine(limit, severity)], setCursor: [onCursor] },

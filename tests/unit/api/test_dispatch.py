@@ -30,7 +30,8 @@ def client(area: str = "") -> Client:
 
 def alert(severity: int = 2, town: str = "441900126", **given: Any) -> dict[str, Any]:
     place = {"town": town, "village": town + "001", "grid": town + "001001"}
-    return {"id": "A", "severity": severity, "kind": "k", "place": place, "location": None, "exercise": None, **given}
+    known = {"id": "A", "kind": "k", "location": None, "exercise": None}
+    return {**known, "severity": severity, "place": place, **given}
 
 
 def change(cursor: int, before: dict[str, Any] | None = None, **given: Any) -> Change:

@@ -58,7 +58,8 @@ def test_nothing_unplaced_lies_in_a_box_or_a_cell() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"severity": [0]}, {"severity": [True]}, {"severity": ["1"]}, {"town": [1]}, {"town": [""]}, {"kind": "x" * 65},
+        {"severity": [0]}, {"severity": [True]}, {"severity": ["1"]}, {"town": [1]}, {"town": [""]},
+        {"kind": "x" * 65},
         {"grid": ["a\0"]}, {"bbox": [1, 2, 3]}, {"bbox": [3, 0, 1, 1]}, {"bbox": [0, 0, float("nan"), 1]},
         {"bbox": [-181, 0, 1, 1]}, {"bbox": ["1", "2", "3", "4"]}, {"exercise": 1}, {"colour": ["red"]},
         {"town": ["1"] * 1001},

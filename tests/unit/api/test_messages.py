@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -76,10 +77,8 @@ ANY_JSON = st.recursive(
 @given(st.sampled_from(["hello", "subscribe", "unsubscribe", "ping"]), st.sampled_from(messages.CHANNELS), ANY_JSON)
 def test_no_json_breaks_the_parser(type_: str, channel: str, junk: object) -> None:
     for field in ("id", "filter", "since", "device", "exercise", "ticket"):
-        try:
-            parse(json.dumps({"type": type_, "channel": channel, field: junk}))
-        except PayloadError as refused:
-            assert refused.detail
+        with suppress(PayloadError):
+            assert parse(json.dumps({"type": type_, "channel": channel, field: junk})) is not None
 
 
 def test_an_alert_frame_is_json() -> None:

@@ -25,7 +25,9 @@ def test_rubbish_is_refused(rubbish: str) -> None:
         decode_cursor("alerts", rubbish, str, int)
 
 
-@pytest.mark.parametrize("inside", [b"{}", b"[]", b'["devices","a",1]', b'["alerts",1,"a"]', b'["alerts","a",true]'])
+@pytest.mark.parametrize(
+    "inside", [b"{}", b"[]", b'["devices","a",1]', b'["alerts",1,"a"]', b'["alerts","a",true]']
+)
 def test_another_lists_cursor_is_refused(inside: bytes) -> None:
     with pytest.raises(PayloadError):
         decode_cursor("alerts", base64.urlsafe_b64encode(inside).decode(), str, int)

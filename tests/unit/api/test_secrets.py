@@ -52,7 +52,8 @@ def test_each_role_has_its_permissions_and_each_action_somebody() -> None:
 @pytest.mark.parametrize(
     ("name", "password", "role", "area"),
     [
-        ("", "long enough", "operator", ""), ("a b", "long enough", "operator", ""), ("李", "long enough", "operator", ""),
+        ("", "long enough", "operator", ""), ("a b", "long enough", "operator", ""),
+        ("李", "long enough", "operator", ""),
         ("a", "short", "operator", ""), ("a", "long enough", "king", ""), ("a", "long enough", "operator", "4419"),
         ("a", "long enough", "operator", "44190012x"),
     ],

@@ -1,0 +1,122 @@
+"""Rules, detectors, states and duties, as a new home has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from alerting import lifecycle, rules
+from alerting.default_rules import DEFAULT_RULES
+from alerting.detectors import din4150
+from alerting.dispatch.defaults import DEFAULT_DUTIES
+from alerting.dispatch.matters import MATTERS
+from docs.made.markdown import Row, code, table
+from docs.made.words import DIN_HZ
+from domain.devices import BUILDING_CLASSES
+
+
+def transitions() -> str:
+    """state × event → state; a dash is refused."""
+    rows = [
+        (code(event), *(code(lifecycle.MOVES[state].get(event)) or "—" for state in lifecycle.STATES))
+        for event in lifecycle.EVENTS
+    ]
+    return table(("event", *(code(state) for state in lifecycle.STATES)), rows)
+
+
+def refusals() -> str:
+    """Why a move is refused."""
+    rows = [(code(state), code(event), why) for (state, event), why in lifecycle.REFUSED.items()]
+    return table(("state", "event", "refused because"), rows)
+
+
+def actions() -> str:
+    """Who may do what, what the change is called, and what the body needs."""
+    rows = [
+        (code(action), code(lifecycle.CHANGE_OF[action]), ", ".join(sorted(lifecycle.WHO[action])))
+        for action in lifecycle.ACTIONS
+    ]
+    return table(("action", "`change` in the feed", "roles"), rows)
+
+
+def default_rules() -> str:
+    """The rules of a new home."""
+    return table(("rule", "kind", "watches", "severities", "ends", "title"), [rule_row(r) for r in DEFAULT_RULES])
+
+
+def rule_row(row: Mapping[str, Any]) -> Row:
+    """One default rule in words."""
+    s = rules.parse_rule(row).settings
+    title = f"{s.title.zh} · {s.title.en}"
+    head = (code(row["id"]), code(row["kind"]))
+    match s:
+        case rules.ThresholdSettings():
+            how = {"above": "≥", "below": "≤", "magnitude": "size ≥"}[s.direction]
+            levels = ", ".join(f"{k}: {how} {level:g}" for k, level in sorted(s.levels.items(), reverse=True))
+            wait = f" for {s.on_delay_s:g} s" if s.on_delay_s else ""
+            off = f" for {s.off_delay_s:g} s" if s.off_delay_s else ""
+            unit = f" ({s.unit})" if s.unit else ""
+            return (*head, f"`{s.metric}`{unit}{wait}", levels, f"{s.clear:g} or less{off}", title)
+        case rules.VibrationLimitSettings():
+            levels = ", ".join(f"{severity}: ≥ {ratio:g} × limit" for ratio, severity in s.steps())
+            ends = f"below {s.clear_ratio:g} × limit for {s.clear_after_s:g} s"
+            return (*head, f"waveforms, `{s.ppv_metric}`", levels, ends, title)
+        case rules.StaLtaSettings():
+            levels = f"{s.severity}: ratio ≥ {s.on:g}, " + ", ".join(
+                f"{k}: ≥ {gal:g} gal" for k, gal in sorted(s.pga_severity.items(), reverse=True)
+            )
+            return (*head, "waveforms in m/s² or gal", levels, f"ratio < {s.off:g}, then {s.dead_s:g} s", title)
+        case rules.CameraSettings():
+            scores = [f"{s.severity}: score ≥ {s.score_min:g}"]
+            scores += [f"{k}: ≥ {level:g}" for k, level in sorted(s.score_severity.items(), reverse=True)]
+            return (*head, f"camera events of type `{s.type}`", ", ".join(scores), "the event's end", title)
+        case rules.VehicleCoverSettings():
+            return (*head, f"`bed` loaded and `cover` open for {s.on_delay_s:g} s", str(s.severity),
+                    "closed or empty", title)  # fmt: skip
+
+
+def detector_settings(name: str) -> str:
+    """The settings a rule of this detector takes."""
+    rows = []
+    for field_name, field in rules.DETECTORS[name].model_fields.items():
+        if field_name != "title":
+            default = "needed" if field.is_required() else code(field.default)
+            rows.append((code(field_name), default, setting_type(field.annotation)))
+    return table(("setting", "default", "type"), rows)
+
+
+def setting_type(given: Any) -> str:
+    """A rule setting's type in words."""
+    text = str(given)
+    if "Literal" in text:
+        return ", ".join(code(choice) for choice in re.findall(r"'([^']+)'", text))
+    if "dict" in text:
+        return "severity → number"
+    return {"<class 'str'>": "text", "<class 'bool'>": "boolean", "<class 'int'>": "integer"}.get(text, "number")
+
+
+def din4150_points() -> str:
+    """Limits at the frequencies the tests check."""
+    rows = []
+    for building in BUILDING_CLASSES:
+        at = [f"{din4150.limit_mm_s(building, hz):g}" for hz in DIN_HZ]
+        top = f"{din4150.limit_mm_s(building, None, 'top_floor'):g}"
+        rows.append((code(building), *at, f"{din4150.limit_mm_s(building, None):g}", top))
+    head = ("class", *(f"{hz:g} Hz" for hz in DIN_HZ), "unknown", "top floor")
+    return table(head, rows)
+
+
+def duties() -> str:
+    """The duty rows of a new home."""
+    rows = [
+        (code(d.kind), f"≤ {d.severity_min}", d.level, d.role, code(d.department), f"{d.name} · {d.name_en}", d.why)
+        for d in DEFAULT_DUTIES
+    ]
+    return table(("kind", "severity", "level", "role", "department", "unit", "why"), rows)
+
+
+def matters() -> str:
+    """Alert kind → matter of city management."""
+    rows = [(code(kind), code(matter), f"{zh} · {en}") for kind, (matter, zh, en) in MATTERS.items()]
+    return table(("kind", "matter", "name"), rows)

@@ -1,0 +1,44 @@
+"""Bounds of the program by their names in the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+from api import accounts, auth, client, dispatch, filters, hub, live, messages, paging, secrets, values
+from api.routes import received
+from docs.made.markdown import number, table
+from docs.made.words import LIMIT_WORDS
+from geo import locate
+from ingest import codec, registry, service, session, times
+
+LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
+    "ingest": (
+        (codec, "PAYLOAD_BYTES_MAX"), (codec, "VALUES_MAX"), (codec, "RATE_HZ_MAX"), (times, "AHEAD_US_MAX"),
+        (session, "RECEIVE_MAX"), (service, "BATCH_MESSAGES_MAX"), (registry, "DEVICES_MAX"),
+        (registry, "METRICS_MAX"),
+    ),
+    "live": (
+        (live, "HELLO_S"), (messages, "MESSAGE_BYTES_MAX"), (live, "MESSAGES_BURST"), (live, "SUBSCRIPTIONS_MAX"),
+        (filters, "VALUES_MAX"), (hub, "SNAPSHOT_MAX"), (dispatch, "REPLAY_MAX"), (client, "FRAMES_MAX"),
+        (client, "CHARS_MAX"), (values, "TICK_S"), (live, "CLIENTS_MAX"), (hub, "RECHECK_S"),
+    ),
+    "http": ((paging, "LIMIT_DEFAULT"), (paging, "LIMIT_MAX"), (received, "POINTS_MAX"), (received, "PACKETS_MAX")),
+    "security": (
+        (accounts, "TOKEN_TTL_S"), (accounts, "TICKET_TTL_S"), (secrets, "PASSWORD_MIN"), (auth, "LOGIN_BURST"),
+        (auth, "LOGIN_EVERY_S"), (auth, "LOGIN_BURST_ADDRESS"), (auth, "LOGIN_EVERY_S_ADDRESS"),
+    ),
+    "places": (
+        (locate, "ADDRESS_WITHIN_M"), (locate, "OUTLINE_WITHIN_M"), (locate, "SCORE_SCALE_M"),
+        (locate, "DEVICE_SCORE_MIN"), (locate, "DEVICE_SCORE_UNCHECKED"),
+    ),
+}  # fmt: skip
+
+
+def limits(name: str) -> str:
+    """Bounds of one part, by their names in the code."""
+    rows = []
+    for module, constant in LIMITS[name]:
+        file = module.__name__.replace(".", "/") + ".py"
+        rows.append((LIMIT_WORDS[constant], number(getattr(module, constant)), f"`{constant}` in `{file}`"))
+    return table(("limit", "value", "where"), rows)
