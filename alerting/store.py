@@ -14,7 +14,6 @@ from typing import Any, LiteralString
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from alerting.default_rules import DEFAULT_RULES
 from alerting.dispatch.defaults import DEFAULT_DUTIES
@@ -23,7 +22,7 @@ from alerting.dispatch.matters import MATTERS
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
 from alerting.rules import Rule, parse_rules
-from db.pool import unavailable
+from db.pool import Pool, unavailable
 from domain.alerts import Alert
 from domain.clock import from_us, to_us
 from domain.errors import NotFound
@@ -113,7 +112,7 @@ def _alert(row: Sequence[Any]) -> Alert:
 class PostgresAlertStore:
     """``AlertStore`` on a psycopg pool."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def load_rules(self) -> list[Rule]:

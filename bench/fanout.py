@@ -121,10 +121,11 @@ async def raise_alert(server: Running) -> None:
 async def measure(server: Running, token: str, clients: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Milliseconds of each change to each client, ``(changes, clients)``."""
     parts = urlsplit(server.base_url)
+    host, port = parts.hostname or "", parts.port or 80
     loop = asyncio.get_running_loop()
     listeners = []
     for _ in range(clients):
-        _, listener = await loop.create_connection(lambda: Listener(parts.netloc, token), parts.hostname, parts.port)
+        _, listener = await loop.create_connection(lambda: Listener(parts.netloc, token), host, port)
         listeners.append(listener)
     await asyncio.gather(*(received(listener) for listener in listeners))
     alert = await wait_for_alert(server, token)

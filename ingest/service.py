@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
-import psycopg
 
-from domain.errors import DatabaseUnavailable
+from domain.errors import DatabaseUnavailable, PayloadError
 from domain.readings import Block
 from ingest import metrics
 from ingest.batching import CLOCK_PROPERTY, Message, Refusal, Rows, Rules, assemble, decode, series_of
@@ -36,6 +36,7 @@ Result = TypeVar("Result")
 Sink = Callable[[Block], Awaitable[None]]
 
 BATCH_MESSAGES_MAX = 10_000
+FINISH_WITHIN_S = 3.0
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -67,7 +68,7 @@ class IngestService:
             arrivals = await self._session.arrivals()
             for messages in batches(arrivals):
                 metrics.BACKLOG.set(self._session.statistics().pending + len(messages))
-                await self.take(messages)
+                await finish(self.take(messages))
             metrics.BACKLOG.set(self._session.statistics().pending)
             metrics.STALE_ACKNOWLEDGEMENTS.set(self._session.statistics().stale_acknowledgements)
 
@@ -100,22 +101,24 @@ class IngestService:
         try:
             with metrics.STORE_SECONDS.time():
                 stored = await self._until_it_works(lambda: self._store.write(rows, refused, account))
-        except psycopg.Error as error:
+        except PayloadError as error:
             if len(rows.decoded) == 0:
                 raise
-            log.error("the database refuses a batch of %d messages: %s", len(rows.decoded), error)
-            await self._put_aside(rows, refused, account, str(error).splitlines()[0])
+            log.error("the database refuses a batch of %d messages: %s", len(rows.decoded), error.detail)
+            await self._put_aside(rows, refused, account, error)
             return
         metrics.STORED.inc(stored.readings + stored.packets + stored.positions)
         metrics.DUPLICATES.inc(int(np.count_nonzero(~stored.message_stored)))
         for refusal in refused:
             metrics.QUARANTINED.labels(refusal.reason).inc()
 
-    async def _put_aside(self, rows: Rows, refused: Sequence[Refusal], account: Account, why: str) -> None:
+    async def _put_aside(
+        self, rows: Rows, refused: Sequence[Refusal], account: Account, why: PayloadError
+    ) -> None:
         n = len(rows.decoded)
         if n == 1:
             d = rows.decoded[0]
-            refusal = Refusal(d.message, d.topic.device_id, d.topic.run, "store_error", why)
+            refusal = Refusal(d.message, d.topic.device_id, d.topic.run, why.reason, why.detail)
             await self._commit(rows.part([]), [*refused, refusal], account)
             return
         await self._commit(rows.part(range(n // 2)), refused, account)
@@ -149,6 +152,17 @@ class IngestService:
                 self.waiting_for_database = False
                 metrics.WAITING.set(0)
                 return result
+
+
+async def finish(batch: Coroutine[None, None, None]) -> None:
+    """Run a batch to its end even when we are told to stop meanwhile, so that its commit is acknowledged."""
+    work = asyncio.ensure_future(batch)
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(work, FINISH_WITHIN_S)
+        raise
 
 
 def batches(arrivals: Sequence[Arrivals]) -> Iterator[list[Message]]:

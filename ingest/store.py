@@ -19,7 +19,7 @@ import psycopg
 from db.copy import copy_columns, copy_rows
 from db.pool import Connection, connect, unavailable
 from domain.clock import from_us
-from domain.errors import DatabaseUnavailable
+from domain.errors import DatabaseUnavailable, PayloadError
 from domain.readings import Bool
 from ingest.batching import CAMERA_EVENTS, PACKETS, POSITIONS, READINGS_SERIES_OFFSET, Refusal, Rows
 from ingest.ledger import Account, LedgerRow
@@ -145,8 +145,8 @@ class IngestStore:
     async def write(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> Stored:
         """Commit rows, refusals and their ledger; returns once it is durable.
 
-        Raises: DatabaseUnavailable (repeat the same call); psycopg.Error for a row the
-        database will never take.
+        Raises: DatabaseUnavailable (repeat the same call); PayloadError ``store_error`` when
+        the database will never take one of the rows.
         """
         conn = await self.connection()
         try:
@@ -159,6 +159,8 @@ class IngestStore:
         except DatabaseUnavailable:
             await self.close()
             raise
+        except psycopg.Error as error:
+            raise PayloadError("store_error", str(error).splitlines()[0]) from error
 
     async def _commit(
         self, conn: Connection, rows: Rows, refused: Sequence[Refusal], account: Account, *, staged: bool

@@ -16,10 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
-from api.app import uvicorn_options
-from simulators.demo import demo_traffic
 
 from api.accounts import issue_ticket, seed_demo_accounts
+from api.app import uvicorn_options
 from db.migrate import migrate
 from db.pool import Pool, connect
 from domain.errors import DatabaseUnavailable, GridpulseError, SettingsError
@@ -31,6 +30,7 @@ from server.progress import Startup
 from server.settings import Settings
 from server.wiring import House, build
 from simulators.city import seed_demo
+from simulators.demo import demo_traffic
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from api.app import create_app
 from fastapi import FastAPI
 
 from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
+from api.app import create_app
 from api.hub import Hub
 from api.ports import ApiPorts, Readiness
 from db.listen import wakeups

@@ -36,7 +36,7 @@ class Station:
 
 def stations(path: Path) -> dict[str, Station]:
     """The stations of a recording by id."""
-    packets: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)  # type: ignore[type-arg]
+    packets: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
     with gzip.open(path, "rt") as lines:
         for line in lines:
             body = json.loads(line)
@@ -46,7 +46,7 @@ def stations(path: Path) -> dict[str, Station]:
     return {name: station(rows) for name, rows in packets.items()}
 
 
-def station(rows: list[tuple[float, np.ndarray]]) -> Station:  # type: ignore[type-arg]
+def station(rows: list[tuple[float, np.ndarray]]) -> Station:
     """Peak of the vector about the mean of the first minute; its 99th percentile then is the rest."""
     times = np.array([t for t, _ in rows])
     order = np.argsort(times, kind="stable")

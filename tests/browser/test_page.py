@@ -22,9 +22,7 @@ async def act(server: LiveServer, alert: dict[str, Any], action: str, **body: An
     """What a colleague does at another desk."""
     api = f"{server.base_url}/api/v1"
     async with httpx2.AsyncClient() as client:
-        account = {"username": "dispatcher", "password": server.dispatcher_password}
-        session = await client.post(f"{api}/session", json=account)
-        token = {"Authorization": f"Bearer {session.json()['token']}"}
+        token = {"Authorization": f"Bearer {await server.token()}"}
         current = (await client.get(f"{api}/alerts/{alert['id']}", headers=token)).json()
         answer = await client.post(
             f"{api}/alerts/{alert['id']}/{action}", headers=token, json={"version": current["version"], **body}
@@ -47,7 +45,7 @@ async def test_a_wrong_password_is_told_and_the_right_one_opens_the_live_list(
     someone = await visitor()
     someone.expected.append("401")
     page = someone.page
-    await page.goto(live_server.base_url)
+    await page.goto(f"{live_server.base_url}/?map=svg")
     await page.fill("input[name=username]", "dispatcher")
     await page.fill("input[name=password]", "not this")
     await page.click("button[type=submit]")

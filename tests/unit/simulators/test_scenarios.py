@@ -7,11 +7,9 @@ import msgspec
 import pytest
 
 from domain.errors import GridpulseError
-from simulators.city import build_city, muck_truck_route
 from simulators.devices import Emission
 from simulators.scenarios.catalogue import SCENARIOS, find_scenario
 from simulators.scenarios.quake import focus
-from simulators.scenarios.route import MUCK_ROUTE
 from simulators.scenarios.scene import Scene, building_of
 from tests.unit.simulators.heard import Ear
 from tests.unit.simulators.sites import town_sites
@@ -36,11 +34,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name: str) -
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_messages_come_by_time_within_the_duration_from_the_cast_alone(name: str) -> None:
-    messages = play(name)
+    duration_s = min(SCENARIOS[name].duration_s, 240.0)
+    messages = play(name, duration_s=duration_s)
     assert messages
     assert all(a.at_us <= b.at_us for a, b in pairwise(messages))
     assert messages[0].at_us >= START_US
-    assert messages[-1].at_us <= START_US + SCENARIOS[name].duration_s * 1e6
+    assert messages[-1].at_us <= START_US + duration_s * 1e6
     cast = {site.id for site in SCENARIOS[name].cast(scene(name))}
     assert {message.topic.split("/")[1] for message in messages} == cast
 
@@ -48,7 +47,7 @@ def test_messages_come_by_time_within_the_duration_from_the_cast_alone(name: str
 @pytest.mark.parametrize("name", ["quiet-night", "shaking-house", "kitchen-fire", "muck-truck"])
 def test_each_device_counts_without_a_gap(name: str) -> None:
     seqs: dict[str, list[int]] = {}
-    for message in play(name):
+    for message in play(name, duration_s=100.0):
         decode = msgspec.msgpack.decode if message.topic.endswith("waveform") else msgspec.json.decode
         seq = decode(message.payload).get("seq")
         if seq is not None:
@@ -56,10 +55,10 @@ def test_each_device_counts_without_a_gap(name: str) -> None:
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in seqs.values())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_quiet_night_alarms_nobody(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "duration_s"), [(1, 300.0), (2, 100.0)])
+def test_a_quiet_night_alarms_nobody(seed: int, duration_s: float) -> None:
     ear = Ear(SITES)
-    assert ear.hear(play("quiet-night", seed)) == []
+    assert ear.hear(play("quiet-night", seed, duration_s)) == []
     assert not ear.refused
 
 
@@ -122,7 +121,3 @@ def test_a_city_without_the_devices_is_told_what_to_do() -> None:
 def test_a_misspelt_scenario_is_guessed() -> None:
     with pytest.raises(GridpulseError, match="did you mean shaking-house"):
         find_scenario("shaking_hous")
-
-
-def test_the_copied_route_is_the_citys() -> None:
-    assert list(MUCK_ROUTE) == muck_truck_route(build_city(addresses=5000))
