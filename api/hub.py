@@ -21,6 +21,7 @@ from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
 from api.poll import poll_values, positions_since
 from api.queries import reading, writing
 from api.registry import Registry
+from api.snapshots import Snapshots, read_snapshot
 from api.values import TICK_S, merge_items
 from db.listen import wakeups
 from db.pool import Pool
@@ -38,9 +39,6 @@ PUSHED_EVERY_S = 0.5
 PUSHED_TRIES = 3
 PUSHED_MAX = 100_000
 RECHECK_S = 30.0
-SNAPSHOT_MAX = 5_000
-"""Open alerts in one snapshot frame; beyond, the worst come and ``truncated`` says how many there are."""
-
 READS_AT_ONCE = 4
 VEHICLES_BACK_S = 900.0
 
@@ -72,6 +70,7 @@ class Hub:
         self.newest: int | None = None
         self.pushed: dict[str, tuple[int, int]] = {}
         self.reads = asyncio.Semaphore(READS_AT_ONCE)
+        self.snapshots = Snapshots()
         self.recheck_asked = asyncio.Event()
 
     async def run(self) -> None:
@@ -174,22 +173,15 @@ class Hub:
 
     async def snapshot(self, subscription: Subscription) -> None:
         """All open alerts the subscriber may see and wants, and the cursor of that moment."""
-        parameters = {
-            **subscription.filter.sql_parameters(),
-            "area": subscription.client.actor.area,
-            "limit": SNAPSHOT_MAX + 1,
-        }
-        members = {}
-        async with self.reads, reading(self.pool, asked=False) as reader:
-            newest = await reader.row(queries.NEWEST_CURSOR)
-            rows = await reader.rows(queries.SNAPSHOT, parameters)
-            if len(rows) > SNAPSHOT_MAX:
-                members = {"truncated": True, **(await reader.row(queries.SNAPSHOT_COUNT, parameters) or {})}
-        assert newest is not None
-        head = frame("snapshot", id=subscription.id, cursor=newest["cursor"], **members)
-        items = ",".join(row["alert"] for row in rows[:SNAPSHOT_MAX])
-        subscription.client.offer(f'{head[:-1]},"items":[{items}]}}')
-        self.go_live(subscription, newest["cursor"])
+        reached, view = self.newest, (subscription.client.actor.area, subscription.filter)
+        async with self.reads:
+            # Many come at once after a restart: one that covers all dispatched before us will do.
+            made = self.snapshots.fresh(view, reached, self.now_us())
+            if made is None:
+                made = await read_snapshot(self.pool, *view, self.now_us())
+                self.snapshots.keep(view, made)
+        subscription.client.offer(made.frame(subscription.id))
+        self.go_live(subscription, made.cursor)
 
     async def replay(self, subscription: Subscription, since: int) -> None:
         """Every change after ``since`` in order, or ``reload``."""

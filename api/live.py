@@ -80,7 +80,8 @@ async def greet(websocket: WebSocket, ports: ApiPorts) -> Identity | tuple[int, 
     if len(ports.hub.clients) >= CLIENTS_MAX:
         return UNAVAILABLE, "too many clients; try again later"
     try:
-        identity = await identify(ports, message)
+        async with ports.hub.reads:  # a stampede waits here, not in the pool, which would give up
+            identity = await identify(ports, message)
     except DatabaseUnavailable:
         return UNAVAILABLE, "the database does not answer; try again"
     return identity or (messages.NOT_SIGNED_IN, "this ticket or token is not valid (any more)")

@@ -80,7 +80,7 @@ async def upsert_devices(conn: Connection, rows: Sequence[DeviceRow]) -> list[in
             await cursor.execute(UPSERT, parameters(row))
             found = await cursor.fetchone()
             assert found is not None
-            keys.append(int(str(found[0])))
+            keys.append(int(found[0]))
         cameras = [(key, *row.camera) for key, row in zip(keys, rows, strict=True) if row.camera is not None]
         if cameras:
             await cursor.executemany(UPSERT_CAMERA, cameras)
@@ -115,7 +115,7 @@ async def load_devices(conn: Connection, keys: Sequence[int] | None = None) -> l
         await cursor.execute(SELECT_ALL)
     else:
         await cursor.execute(SELECT_KEYS, [list(keys)])
-    return [Device(*row) for row in await cursor.fetchall()]  # type: ignore[arg-type]
+    return [Device(*row) for row in await cursor.fetchall()]
 
 
 async def set_disabled(conn: Connection, device_id: str, disabled: bool) -> bool:

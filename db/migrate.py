@@ -12,6 +12,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -98,7 +99,7 @@ def migrate(url: str) -> list[str]:
         return [migration.name for migration in todo]
 
 
-def run_one(conn: psycopg.Connection[tuple[object, ...]], migration: Migration) -> None:
+def run_one(conn: psycopg.Connection[tuple[Any, ...]], migration: Migration) -> None:
     """One migration in one transaction."""
     try:
         with conn.transaction():
@@ -108,7 +109,7 @@ def run_one(conn: psycopg.Connection[tuple[object, ...]], migration: Migration) 
         raise SchemaError(f"{migration.name} failed: {str(error).splitlines()[0]}") from error
 
 
-def check_extension(conn: psycopg.Connection[tuple[object, ...]]) -> None:
+def check_extension(conn: psycopg.Connection[tuple[Any, ...]]) -> None:
     """Refuse a server without a TimescaleDB new enough for ``by_range``."""
     row = conn.execute(SELECT_EXTENSION).fetchone()
     if row is None:

@@ -16,8 +16,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import DatabaseUnavailable
 
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
-Pool = AsyncConnectionPool[psycopg.AsyncConnection[tuple[object, ...]]]
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Pool = AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]]
 
 CONNECT_TIMEOUT_S = 5
 POOL_WAIT_S = 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from db.pool import Connection
 
@@ -34,7 +35,7 @@ async def touch_runs(conn: Connection, runs: Sequence[str]) -> None:
     await conn.execute(UPSERT, [sorted(runs)])
 
 
-async def list_runs(conn: Connection) -> list[tuple[object, ...]]:
+async def list_runs(conn: Connection) -> list[tuple[Any, ...]]:
     """Rows of (id, started_at, newest_at, devices, alerts, quarantined), newest first."""
     return await (await conn.execute(SELECT)).fetchall()
 
@@ -65,4 +66,4 @@ async def run_counts(conn: Connection, run: str | None) -> tuple[int, int, int]:
     """Messages (stored, duplicate, quarantined) of a run's devices; ``None`` = the real devices."""
     row = await (await conn.execute(COUNTS, [run or ""])).fetchone()
     assert row is not None
-    return int(str(row[0])), int(str(row[1])), int(str(row[2]))
+    return int(row[0]), int(row[1]), int(row[2])

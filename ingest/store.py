@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -188,7 +189,7 @@ class IngestStore:
             await self._ledger(cursor, account.rows(rows, stored, refused))
         return Stored(stored, *counts, staged)
 
-    async def _copy(self, cursor: psycopg.AsyncCursor[tuple[object, ...]], rows: Rows, prefix: str) -> None:
+    async def _copy(self, cursor: psycopg.AsyncCursor[tuple[Any, ...]], rows: Rows, prefix: str) -> None:
         r = rows.readings
         if len(r):
             await copy_columns(
@@ -205,7 +206,7 @@ class IngestStore:
             await copy_rows(cursor, f"{prefix}position", POSITION_COLUMNS, position_rows(rows))
 
     async def _merge(
-        self, cursor: psycopg.AsyncCursor[tuple[object, ...]], rows: Rows, stored: Bool
+        self, cursor: psycopg.AsyncCursor[tuple[Any, ...]], rows: Rows, stored: Bool
     ) -> tuple[int, int, int]:
         """From staging into the tables; marks the messages of which something was new."""
         r = rows.readings
@@ -225,7 +226,7 @@ class IngestStore:
         return counts[0], counts[1], counts[2]
 
     async def _quarantine(
-        self, cursor: psycopg.AsyncCursor[tuple[object, ...]], refused: Sequence[Refusal]
+        self, cursor: psycopg.AsyncCursor[tuple[Any, ...]], refused: Sequence[Refusal]
     ) -> None:
         for refusal in refused:
             m = refusal.message
@@ -236,7 +237,7 @@ class IngestStore:
                  printable(refusal.detail)[:500], m.payload, m.clock and printable(m.clock)[:100], m.digest, again],
             )  # fmt: skip
 
-    async def _ledger(self, cursor: psycopg.AsyncCursor[tuple[object, ...]], ledger: Sequence[LedgerRow]) -> None:
+    async def _ledger(self, cursor: psycopg.AsyncCursor[tuple[Any, ...]], ledger: Sequence[LedgerRow]) -> None:
         if ledger:
             columns = list(zip(*((from_us(row.minute_us), *row.counts()) for row in ledger), strict=True))
             await cursor.execute(MERGE_LEDGER, [list(column) for column in columns])
@@ -263,7 +264,7 @@ class IngestStore:
                 cursor = await conn.execute(FLOORS[name].encode(), columns)
                 for device, series, newest in await cursor.fetchall():
                     if newest is not None:
-                        found.append((int(str(device)), int(str(series)) + offset, int(str(newest))))
+                        found.append((int(device), int(series) + offset, int(newest)))
         return found
 
 
@@ -272,7 +273,7 @@ async def load_metrics(conn: Connection, names: Sequence[str] = ()) -> dict[str,
     if names:
         await conn.execute(INSERT_METRICS, [sorted(names)])
     rows = await (await conn.execute(SELECT_METRICS)).fetchall()
-    return {str(name): int(str(key)) for key, name in rows}
+    return {str(name): int(key) for key, name in rows}
 
 
 def all_stored(rows: Rows, stored: Bool) -> tuple[int, int, int]:
@@ -284,7 +285,7 @@ def all_stored(rows: Rows, stored: Bool) -> tuple[int, int, int]:
 
 
 def mark_first(
-    stored: Bool, messages: Sequence[int], keys: Sequence[tuple[int, ...]], written: Sequence[tuple[object, ...]]
+    stored: Bool, messages: Sequence[int], keys: Sequence[tuple[int, ...]], written: Sequence[tuple[Any, ...]]
 ) -> int:
     """Mark the message of the first row with each written key; returns the rows written."""
     new = set(written)
@@ -295,7 +296,7 @@ def mark_first(
     return len(written)
 
 
-def waveform_rows(rows: Rows) -> list[tuple[object, ...]]:
+def waveform_rows(rows: Rows) -> list[tuple[Any, ...]]:
     """Packets as rows of WAVEFORM_COLUMNS."""
     return [
         (
@@ -310,7 +311,7 @@ def waveform_rows(rows: Rows) -> list[tuple[object, ...]]:
     ]  # fmt: skip
 
 
-def position_rows(rows: Rows) -> list[tuple[object, ...]]:
+def position_rows(rows: Rows) -> list[tuple[Any, ...]]:
     """Positions as rows of POSITION_COLUMNS."""
     return [
         (from_us(p.time_us), p.device, p.lon, p.lat, p.speed_kmh, p.heading_deg, p.bed, p.cover, p.seq, p.late)

@@ -74,7 +74,7 @@ async def load_accounts(pool: Pool) -> list[BrokerAccount]:
     return [
         BrokerAccount(
             str(username), str(password_hash), "gateway" if gateway else "device",
-            expand([str(child) for child in children], ids),  # type: ignore[attr-defined]
+            expand([str(child) for child in children], ids),
         )
         for username, password_hash, gateway, children in rows
     ]  # fmt: skip

@@ -40,6 +40,7 @@ class Recorder:
     messages: int = 0
     per_topic: Counter[str] = field(default_factory=Counter)
     gaps: int = 0
+    subscribed: bool = False
     connection: Connection | None = None
 
     def received(self, packet: mqtt5.PublishPacket) -> None:
@@ -102,7 +103,9 @@ async def record(url: str, client_id: str, recorder: Recorder, topics: Sequence[
             answers = await connection.subscribe(topics)
             if refused := [t for t, code in zip(topics, answers, strict=True) if code.value >= 0x80]:
                 raise NotAllowed(f"the broker does not let this account read {', '.join(refused)}")
+            recorder.subscribed = True
             await connection.watch()
             recorder.gaps += 1
         finally:
+            recorder.subscribed = False
             await connection.close()

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -110,7 +110,7 @@ def list_devices(
     Example: gridpulse device list --limit 50
     """
 
-    async def work(conn: Connection) -> list[tuple[object, ...]]:
+    async def work(conn: Connection) -> list[tuple[Any, ...]]:
         return await (await conn.execute(SELECT, [after, limit])).fetchall()
 
     rows = on_database(work)

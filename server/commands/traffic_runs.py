@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -267,7 +268,7 @@ async def run_load(plan: LoadPlan, run: str | None, window: int, as_json: bool) 
         raise typer.Exit(1)
 
 
-async def exercises() -> list[tuple[object, ...]]:
+async def exercises() -> list[tuple[Any, ...]]:
     """All runs, as ``list_runs`` gives them."""
     async with await connect(database_url(), name="gridpulse-exercise") as conn:
         with unavailable("listing the exercises"):
