@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,15 +37,18 @@ def record_path(home: Path) -> Path:
     return home / "run" / "server.json"
 
 
-def record_server(home: Path, record: ServerRecord) -> None:
-    """Say that this process serves the home."""
+@contextmanager
+def recorded(home: Path, record: ServerRecord) -> Iterator[None]:
+    """Say that this process serves the home, unless another does: a second page joins the first quietly."""
+    if running_server(home) is not None:
+        yield
+        return
     record_path(home).parent.mkdir(parents=True, exist_ok=True)
     write_private(record_path(home), json.dumps(asdict(record)))
-
-
-def forget_server(home: Path) -> None:
-    """The server of this home has ended."""
-    record_path(home).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        record_path(home).unlink(missing_ok=True)
 
 
 def running_server(home: Path) -> ServerRecord | None:

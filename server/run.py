@@ -23,7 +23,7 @@ from db.migrate import migrate
 from db.pool import Pool, connect
 from domain.errors import DatabaseUnavailable, GridpulseError, SettingsError
 from server.accounts import follow_accounts
-from server.connect import ServerRecord, forget_server, record_server, stack_urls
+from server.connect import ServerRecord, recorded, stack_urls
 from server.embedded.home import EmbeddedUrls
 from server.embedded.stack import EmbeddedStack, embedded_stack
 from server.progress import Startup
@@ -44,10 +44,6 @@ HAS_OPEN_ALERT = "SELECT EXISTS (SELECT FROM alert WHERE state <> 'closed' AND e
 
 class PartEnded(GridpulseError):
     """A part of the server ended that must not; the log says why."""
-
-
-class Stopped(Exception):
-    """SIGINT or SIGTERM."""
 
 
 async def run_server(settings: Settings, *, role: str, demo: bool, startup: Startup) -> None:
@@ -81,15 +77,11 @@ async def serve(settings: Settings, *, role: str, demo: bool, startup: Startup) 
             async with build(settings, urls.database_url, urls.mqtt_url, role=role, demo=demo) as house:
                 http_url = f"http://{shown_host(settings.http_host)}:{settings.http_port}/"
                 record = ServerRecord(os.getpid(), http_url, demo, settings.runs_as_live, role)
-                record_server(settings.home, record)
-                try:
-                    await run_parts(settings, house, urls, stack, listener, demo, startup, http_url)
-                finally:
-                    forget_server(settings.home)
+                with recorded(settings.home, record):
+                    await run_parts(house, urls, stack, listener, demo, startup, http_url)
 
 
 async def run_parts(
-    settings: Settings,
     house: House,
     urls: EmbeddedUrls,
     stack: EmbeddedStack,

@@ -40,7 +40,7 @@ START_US = 1_795_442_400_000_000
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens elsewhere
             await asyncio.sleep(0.01)
 
 
@@ -265,7 +265,9 @@ async def test_a_device_answers_a_resend(broker: Broker) -> None:
 async def test_what_is_recorded_can_be_replayed(broker: Broker, tmp_path: Path) -> None:
     path = tmp_path / "traffic.jsonl"
     scene = Scene(town_sites(), 1, START_US, 20.0)
-    await recorded(broker, path, "t11", lambda: perform_scenario(stage(broker, "t11"), SCENARIOS["kitchen-fire"], scene))
+    await recorded(
+        broker, path, "t11", lambda: perform_scenario(stage(broker, "t11"), SCENARIOS["kitchen-fire"], scene)
+    )
     recording = Recording([path], ZoneInfo("Asia/Shanghai"))
     found = survey(recording)
     assert (found.first_us, found.duplicates) == (START_US, 0)
@@ -351,7 +353,9 @@ async def test_a_load_is_accounted_for(broker: Broker, rate: float, payload: str
 async def test_the_demo_publishes_as_live_traffic(broker: Broker) -> None:
     async with listening(broker.url, "runs/live/#") as ear:
         demo = asyncio.create_task(demo_traffic(broker.simulator_url))
-        await until(lambda: any(p.topic == "runs/live/sensors/VB-0001/waveform" for p in ear.packets) or demo.done())
+        await until(
+            lambda: any(p.topic == "runs/live/sensors/VB-0001/waveform" for p in ear.packets) or demo.done()
+        )
         demo.cancel()
         await asyncio.gather(demo, return_exceptions=True)
         topics = {packet.topic for packet in ear.packets}

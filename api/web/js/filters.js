@@ -47,7 +47,9 @@ export class Filters extends EventTarget {
     byId("town-filter").value = this.value.town;
     fill(byId("severity-filter"), SEVERITIES.map((level) => h("button", {
       type: "button", class: "severity-chip", dataset: { level: String(level) }, onclick: () => this.toggleSeverity(level),
-    }, severityMark(level, { size: 20 }), h("span", { class: "severity-count" }, "0"))));
+    }, severityMark(level, { size: 20 }), h("span", { class: "offscreen" },
+      t("filter.severity_named", { numeral: NUMERALS[level], name: term("severity", level) })),
+    h("span", { class: "severity-count" }, "0"))));
   }
 
   /** Counts on the severity buttons, and what the filter leaves out. */
@@ -57,9 +59,6 @@ export class Filters extends EventTarget {
       button.setAttribute("aria-pressed", String(this.value.severities.has(level)));
       button.classList.toggle("is-none", !counts[level]);
       button.lastElementChild.textContent = String(counts[level]);
-      button.setAttribute("aria-label", t("filter.severity_n", {
-        numeral: NUMERALS[level], name: term("severity", level), n: counts[level],
-      }));
     }
     byId("state-filter").value = this.value.state;
     byId("town-filter").value = this.value.town;

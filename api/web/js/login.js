@@ -39,7 +39,7 @@ export class Login extends EventTarget {
     const before = Object.fromEntries(new FormData(this.root.querySelector("form") ?? undefined));
     this.message = h("p", { class: "login-message", role: "alert" }, this.note ? t(this.note) : "");
     const form = h("form", { class: "login-card", method: "post" },
-      h("h1", null, t("login.title")),
+      h("h2", null, t("login.title")),
       h("p", { class: "quiet-text" }, t("login.sub")),
       h("label", { class: "field" }, h("span", null, t("login.username")), h("input", {
         name: "username", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: "false",

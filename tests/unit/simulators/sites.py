@@ -21,7 +21,12 @@ def town_sites() -> list[Site]:
         sites.append(
             Site(f"VB-{n:04d}", "vibration", lon, lat, f"{town}0010100{n:09d}", town, "residential", mount)
         )
-    for kind, prefix, count in (("tilt", "TL", 4), ("crack", "CR", 4), ("temperature", "TP", 4), ("smoke", "SM", 4)):
+    for kind, prefix, count in (
+        ("tilt", "TL", 4),
+        ("crack", "CR", 4),
+        ("temperature", "TP", 4),
+        ("smoke", "SM", 4),
+    ):
         sites += [Site(f"{prefix}-{n:04d}", kind, 113.7 + 0.01 * n, 23.0, None, None) for n in range(1, count + 1)]
     sites += [Site(f"CM-{n:04d}", "camera", 113.7 + 0.01 * n, 23.0004, None, None) for n in range(1, 4)]
     sites += [Site(f"MT-{n:02d}", "vehicle", math.nan, math.nan) for n in range(1, 6)]

@@ -58,7 +58,9 @@ def test_a_rate_is_kept_from_the_clock_not_from_the_ticks() -> None:
     assert list(due_counts(plan("small", 1000.0), 0.0, lambda: next(seconds))) == [0, 100, 350, 990, 1000]
 
 
-@pytest.mark.parametrize(("counts", "expected"), [([(1, 0, 0), (8, 1, 1)], (8, 1, 1)), ([(7, 0, 0)] * 3, (7, 0, 0))])
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([(1, 0, 0), (8, 1, 1)], (8, 1, 1)), ([(7, 0, 0)] * 3, (7, 0, 0))]
+)
 async def test_it_waits_until_all_is_accounted_for_or_nothing_moves(
     monkeypatch: pytest.MonkeyPatch, counts: list[tuple[int, int, int]], expected: tuple[int, int, int]
 ) -> None:

@@ -63,7 +63,9 @@ def test_places(tmp_path: Path) -> None:
     assert read_places(path) == {"000": (-99.18, 19.33)}
 
 
-@pytest.mark.parametrize("text", ["", "{}", '[{"device_id": "0"}]', '[{"device_id":"0","latitude":91,"longitude":0}]'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '[{"device_id": "0"}]', '[{"device_id":"0","latitude":91,"longitude":0}]']
+)
 def test_bad_places_are_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "places.json"
     path.write_text(text)

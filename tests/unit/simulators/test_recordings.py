@@ -21,7 +21,15 @@ def read(path: Path, **options: str) -> list[Packet]:
 
 def trace(device: str = "006", device_t: float = 1000.0, cloud_t: float = 1000.5, n: int = 32) -> dict[str, object]:
     axis = [0.5 * k for k in range(n)]
-    return {"device_id": device, "x": axis, "y": axis, "z": axis, "device_t": device_t, "cloud_t": cloud_t, "sr": 31.25}
+    return {
+        "device_id": device,
+        "x": axis,
+        "y": axis,
+        "z": axis,
+        "device_t": device_t,
+        "cloud_t": cloud_t,
+        "sr": 31.25,
+    }
 
 
 def write_lines(path: Path, *rows: object) -> Path:
@@ -35,7 +43,7 @@ def test_what_was_recorded_is_read_back(tmp_path: Path, name: str) -> None:
     lines = [
         own_line(1_000_000, "sensors/TL-1/readings", b'{"t":1}', clock_us=None, retain=False),
         own_line(2_000_000, "runs/live/sensors/VB-1/waveform", b"\x82\xff\x00", clock_us=500_000, retain=False),
-        own_line(3_000_000, "sensors/TL-1/status", "{\"名\": 1}".encode(), clock_us=None, retain=True),
+        own_line(3_000_000, "sensors/TL-1/status", '{"名": 1}'.encode(), clock_us=None, retain=True),
     ]
     content = b"".join(lines)
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
@@ -104,7 +112,11 @@ def test_csv(tmp_path: Path, text: str, expected: list[tuple[str, str, float, fl
         ("x.jsonl", b'{"t":1,"topic":"a","payload":{"b65":"AA=="}}\n', "line 1"),
         ("x.jsonl", b"\xff\xfe\n", "cannot be read"),
         ("x.jsonl.gz", b"not gzip", "cannot be read"),
-        ("x.jsonl.gz", gzip.compress(b'{"t":1,"topic":"a","payload":"b"}\n' * 2000)[:-20], "cannot be read after line"),
+        (
+            "x.jsonl.gz",
+            gzip.compress(b'{"t":1,"topic":"a","payload":"b"}\n' * 2000)[:-20],
+            "cannot be read after line",
+        ),
         ("x.csv", b"", "header must be"),
         ("x.csv", b"when,what\n1,2\n", "line 1: the header must be"),
         ("x.csv", b"timestamp,value\n1,2\n3,x\n", "line 3"),

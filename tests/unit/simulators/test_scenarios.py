@@ -114,7 +114,7 @@ def test_the_house_with_most_sensors_is_the_building() -> None:
 
 def test_a_city_without_the_devices_is_told_what_to_do() -> None:
     bare = Scene([], 1, START_US, 10.0)
-    with pytest.raises(GridpulseError, match="needs 1 device.s. of kind vibration.*up --demo"):
+    with pytest.raises(GridpulseError, match=r"needs 1 device.s. of kind vibration.*up --demo"):
         SCENARIOS["quake"].cast(bare)
 
 

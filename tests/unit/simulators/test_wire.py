@@ -15,7 +15,11 @@ def test_a_frame_takes_any_packet_id(size: int) -> None:
     packet, used = mqtt5.read(memoryview(wire))
     assert isinstance(packet, mqtt5.PublishPacket)
     assert used == len(wire)
-    assert (packet.topic, packet.packet_id, packet.payload) == ("runs/r-1/sensors/VB-1/waveform", 0xABCD, b"x" * size)
+    assert (packet.topic, packet.packet_id, packet.payload) == (
+        "runs/r-1/sensors/VB-1/waveform",
+        0xABCD,
+        b"x" * size,
+    )
     assert packet.user_properties == [("gridpulse-clock", "1.500000")]
     assert (packet.retain, packet.duplicate, packet.message_expiry_interval) == (True, False, 60)
     again, _ = mqtt5.read(memoryview(as_duplicate(wire)))

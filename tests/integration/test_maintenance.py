@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from db.maintenance import Retention, maintain
+from db.pool import Pool, connect
+
+pytestmark = pytest.mark.stack
+
+NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
+KEEP = Retention(readings_days=90, waveforms_days=30, positions_days=30)
+READING = "INSERT INTO reading (time, device, metric, value, seq, late) VALUES (%s, 7, 1, 0, -1, false)"
+
+
+async def scalar(pool: Pool, sql: str, *args: Any) -> Any:
+    async with pool.connection() as conn:
+        row = await (await conn.execute(sql.encode(), args)).fetchone()
+    return row[0] if row else None
+
+
+async def test_what_is_older_than_its_days_goes_and_the_rest_stays(pool: Pool, database_url: str) -> None:
+    async with pool.connection() as conn:
+        for days in (1, 89, 92, 400):
+            await conn.execute(READING.encode(), [NOW - timedelta(days=days)])
+        for days in (1, 100):
+            await conn.execute(
+                "INSERT INTO quarantine (received_at, topic, reason, detail, payload, digest) "
+                "VALUES (%s, 't', 'r', 'd', '', %s)",
+                [NOW - timedelta(days=days), bytes([days])],
+            )
+    async with await connect(database_url, name="test") as conn:
+        removed = await maintain(conn, KEEP, NOW)
+    assert removed["reading"] == 2
+    assert removed["quarantine"] == 1
+    assert await scalar(pool, "SELECT count(*) FROM reading") == 2
+    assert await scalar(pool, "SELECT count(*) FROM quarantine") == 1
+
+
+async def test_chunks_are_there_before_the_traffic_and_nothing_else_is(pool: Pool, database_url: str) -> None:
+    async with await connect(database_url, name="test") as conn:
+        await maintain(conn, KEEP, NOW)
+    for table in ("reading", "waveform", "position"):
+        assert await scalar(pool, f"SELECT count(*) FROM show_chunks('{table}')") >= 3
+        assert await scalar(pool, f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_one_process_at_a_time(pool: Pool, database_url: str) -> None:
+    async with await connect(database_url, name="one") as one, await connect(database_url, name="two") as two:
+        await one.execute("SELECT pg_advisory_lock(7265012)")
+        assert await maintain(two, KEEP, NOW) == {}
+        await one.execute("SELECT pg_advisory_unlock(7265012)")
+        assert await maintain(two, KEEP, NOW) != {}
+
+
+async def test_a_locked_table_waits_for_the_next_round(pool: Pool, database_url: str) -> None:
+    async with pool.connection() as conn:
+        await conn.execute(READING.encode(), [NOW - timedelta(days=400)])
+    async with await connect(database_url, name="maintenance") as conn, pool.connection() as writer:
+        await writer.execute(READING.encode(), [NOW - timedelta(days=400, seconds=1)])
+        removed = await maintain(conn, KEEP, NOW)
+        assert removed["reading"] == 0
+        await writer.rollback()
+        assert (await maintain(conn, KEEP, NOW))["reading"] == 1
