@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alerting import lifecycle
@@ -34,7 +34,7 @@ from domain.alerts import Alert, Detection
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable, NotFound, VersionConflict
 from domain.people import Actor
-from domain.places import Place
+from domain.places import Duty, Place
 from domain.readings import Block
 
 DETECTOR = "detector"
@@ -91,7 +91,7 @@ class AlertService:
 
     async def start(self) -> None:
         """Load duties and open alerts, and give detectors their active episodes back."""
-        await self._load_duties()
+        await self.load_duties()
         for alert in await self._store.load_open():
             self._newest[alert.rule, alert.device] = alert
         for alert in self._newest.values():
@@ -151,7 +151,7 @@ class AlertService:
                 continue  # purged between the two statements
             self._learn(alert)
         if now_us - self._reloaded_us >= RELOAD_US:
-            await self._load_duties()
+            await self.load_duties()
             self._reloaded_us = now_us
 
     def route(self, kind: str, severity: int, place: Place) -> Routing:
@@ -198,10 +198,24 @@ class AlertService:
                     alert = self._alert(n, places[id(d)], placed_us)
                     change = Change(alert, "raised", f"rule {d.rule}: {reason}")
                 case Change():
-                    change = decision
+                    change = self._told_anew(before, decision, placed_us)
             plan.after[pair] = change.alert
             plan.writes.append(Write(change, DETECTOR, placed_us))
         return plan
+
+    def _told_anew(self, before: Alert | None, change: Change, at_us: int) -> Change:
+        """A worse alert concerns more people: its duties are found again."""
+        alert = change.alert
+        if before is None or alert.severity == before.severity:
+            return change
+        duty = self._duty(alert.kind, alert.severity, alert.place, at_us)
+        return replace(change, alert=replace(alert, duty=duty))
+
+    def _duty(self, kind: str, severity: int, place: Place, at_us: int) -> tuple[Duty, ...]:
+        rows = self._duties_of.get(kind)
+        if rows is None:
+            rows = self._duties_of[kind] = [row for row in self._duties if matches(row.kind, kind)]
+        return route_duties(kind, severity, place, rows, at_us).duties
 
     def _places(self, onsets: Sequence[Detection]) -> dict[int, Place]:
         asked = [(self._known(d.device), d.lon, d.lat) for d in onsets]
@@ -214,16 +228,13 @@ class AlertService:
     def _alert(self, n: _Noticed, place: Place, placed_us: int) -> Alert:
         d, device = n.detection, self._known(n.detection.device)
         here = (d.lon, d.lat) if d.lon is not None else (device.lon, device.lat)
-        rows = self._duties_of.get(d.kind)
-        if rows is None:
-            rows = self._duties_of[d.kind] = [row for row in self._duties if matches(row.kind, d.kind)]
         return Alert(
             id=ulid(placed_us), version=1, kind=d.kind, matter=matter_of(d.kind), rule=d.rule, severity=d.severity,
             condition="active", state="new", title=d.title, device=d.device, device_id=device.id,
             device_kind=device.kind, episode_us=d.episode_us, started_us=d.at_us, updated_us=placed_us,
             cleared_us=None, late=d.late, count=1, value=d.value, limit=d.limit, unit=d.unit, metric=d.metric,
             lon=here[0], lat=here[1], exercise=device.run, place=place,
-            duty=route_duties(d.kind, d.severity, place, rows, placed_us).duties,
+            duty=self._duty(d.kind, d.severity, place, placed_us),
             evidence={"rule": d.rule, "window_us": d.window_us, "features": {**d.features, **d.evidence}},
             timeline_us={
                 "sampled": d.sampled_us, "received": d.received_us, "committed": n.committed_us,
@@ -267,6 +278,7 @@ class AlertService:
             if pair in found:
                 self._newest[pair] = found[pair]
 
-    async def _load_duties(self) -> None:
+    async def load_duties(self) -> None:
+        """Read the duty table anew. Raises: DatabaseUnavailable."""
         self._duties = await self._store.load_duties()
         self._duties_of.clear()

@@ -22,12 +22,13 @@ from alerting.dispatch.matters import MATTERS
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
 from alerting.rules import Rule, parse_rules
+from db import locks
 from db.pool import Pool, unavailable
 from domain.alerts import Alert
 from domain.clock import from_us, to_us
 from domain.errors import NotFound
 
-SEED_LOCK = "SELECT pg_advisory_xact_lock(7265012)"
+SEED_LOCK = "SELECT pg_advisory_xact_lock(%s)"
 SEED_RULES = """
 INSERT INTO rule (id, detector, kind, settings)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[])
@@ -120,7 +121,7 @@ class PostgresAlertStore:
         columns = [[r["id"], r["detector"], r["kind"], _json(r["settings"])] for r in DEFAULT_RULES]
         with unavailable("reading rules"):
             async with self._pool.connection() as conn, conn.transaction():
-                await conn.execute(SEED_LOCK)
+                await conn.execute(SEED_LOCK, [locks.ALERT_DEFAULTS])
                 await conn.execute(SEED_RULES, _columns(columns))
                 rows = await (await conn.execute(SELECT_RULES)).fetchall()
         names = ("id", "detector", "kind", "version", "enabled", "settings")
@@ -135,7 +136,7 @@ class PostgresAlertStore:
         matters = {code: [code, name, name_en] for code, name, name_en in MATTERS.values()}
         with unavailable("reading duties"):
             async with self._pool.connection() as conn, conn.transaction():
-                await conn.execute(SEED_LOCK)
+                await conn.execute(SEED_LOCK, [locks.ALERT_DEFAULTS])
                 await conn.execute(SEED_DUTIES, _columns(duties))
                 await conn.execute(SEED_MATTERS, _columns(list(matters.values())))
                 rows = await (await conn.execute(SELECT_DUTIES)).fetchall()

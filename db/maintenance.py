@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 
 import psycopg
 
+from db import locks
 from db.pool import Connection
 
 log = logging.getLogger(__name__)
 
-LOCK = 7265012
 LOCK_TIMEOUT = "2s"
 EVERY_S = 3600.0
 
@@ -72,7 +72,7 @@ async def maintain(conn: Connection, retention: Retention, now: datetime) -> dic
 
     ``conn`` is a dedicated connection in autocommit mode.
     """
-    row = await (await conn.execute(TRY_LOCK, [LOCK])).fetchone()
+    row = await (await conn.execute(TRY_LOCK, [locks.MAINTENANCE])).fetchone()
     if row is None or not row[0]:
         return {}
     try:
@@ -85,7 +85,7 @@ async def maintain(conn: Connection, retention: Retention, now: datetime) -> dic
             await make_ahead(conn, table, now)
         return removed
     finally:
-        await conn.execute(UNLOCK, [LOCK])
+        await conn.execute(UNLOCK, [locks.MAINTENANCE])
 
 
 async def drop_older(conn: Connection, table: str, before: datetime) -> int:

@@ -16,11 +16,11 @@ from typing import Any
 
 import psycopg
 
+from db import locks
 from db.pool import CONNECT_TIMEOUT_S, unavailable
 from domain.errors import SchemaError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-LOCK = 7265010
 MINIMUM_TIMESCALE = (2, 14)
 
 CREATE_LOG = """
@@ -87,7 +87,7 @@ def migrate(url: str) -> list[str]:
         psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as conn,
     ):
         check_extension(conn)
-        conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        conn.execute("SELECT pg_advisory_lock(%s)", [locks.MIGRATIONS])
         conn.execute("SET client_min_messages TO warning")
         conn.execute(CREATE_LOG)
         ran = {str(name): str(sha256) for name, sha256 in conn.execute(SELECT_LOG)}

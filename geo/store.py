@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import shapely
 
+from db import locks
 from db.copy import copy_rows
 from db.devices import DeviceRow
 from db.pool import Connection
@@ -24,7 +25,6 @@ from geo.grids import Cell, Region
 from geo.locate import Locator
 
 CHANNEL = "place_changed"
-LOCK = 7265012
 _FETCH = 20_000
 
 Table = Literal["region", "grid_cell", "address"]
@@ -124,7 +124,7 @@ async def write_city(
 
 async def lock_places(conn: Connection) -> None:
     """Hold off other writers of places until this transaction ends."""
-    await conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    await conn.execute("SELECT pg_advisory_xact_lock(%s)", [locks.PLACES])
 
 
 async def has_version(conn: Connection, version: str) -> bool:

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 INGEST_CLIENT_ID = "gridpulse-ingest"
 ALERT_TICK_S = 1.0
 PLACES_POLL_S = 60.0
+DUTIES_EVERY_S = 30.0
 
 Part = tuple[str, Callable[[], Awaitable[None]]]
 
@@ -127,6 +128,8 @@ async def build(
             ("places", lambda: places.follow(database_url, pool)),
             ("live", hub.run),
         ]
+        if role == "api":
+            parts.append(("duties", lambda: reread_duties(alerts)))
         session: MqttSession | None = None
         ingest: IngestService | None = None
         if role != "api":
@@ -183,6 +186,16 @@ async def tick(alerts: AlertService) -> None:
             await alerts.tick(now_us())
         except DatabaseUnavailable as error:
             log.info("the alerts' clock waits for the database: %s", error)
+
+
+async def reread_duties(alerts: AlertService) -> None:
+    """A process without the alerts' clock still answers ``/route`` by the table as it is."""
+    while True:
+        await asyncio.sleep(DUTIES_EVERY_S)
+        try:
+            await alerts.load_duties()
+        except DatabaseUnavailable as error:
+            log.info("the duties are read again later: %s", error)
 
 
 async def keep_up(settings: Settings, database_url: str) -> None:

@@ -58,7 +58,7 @@ SHAKING_S = 40.0
 TREMOR = Quake(lon=114.05, lat=22.50, depth_km=10.0, origin_s=0.0, pga_m_s2=0.025)
 """Noticed, but below most limits."""
 
-HOUSE_SENDS_BEFORE_S, HOUSE_SENDS_AFTER_S = 20.0, 60.0
+HOUSE_SENDS_BEFORE_S, HOUSE_SENDS_AFTER_S = 20.0, 115.0
 COVER_OPEN_S = 60.0
 SMOKE_STEP_S = 5.0
 RETRY_S = 1.0

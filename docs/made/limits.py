@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
-from api import accounts, auth, client, dispatch, filters, hub, live, messages, paging, secrets, values
+from api import accounts, auth, client, dispatch, filters, hub, live, messages, paging, secrets, snapshots, values
 from api.routes import received
 from docs.made.markdown import number, table
 from docs.made.words import LIMIT_WORDS
@@ -20,7 +20,7 @@ LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
     ),
     "live": (
         (live, "HELLO_S"), (messages, "MESSAGE_BYTES_MAX"), (live, "MESSAGES_BURST"), (live, "SUBSCRIPTIONS_MAX"),
-        (filters, "VALUES_MAX"), (hub, "SNAPSHOT_MAX"), (dispatch, "REPLAY_MAX"), (client, "FRAMES_MAX"),
+        (filters, "VALUES_MAX"), (snapshots, "ALERTS_MAX"), (dispatch, "REPLAY_MAX"), (client, "FRAMES_MAX"),
         (client, "CHARS_MAX"), (values, "TICK_S"), (live, "CLIENTS_MAX"), (hub, "RECHECK_S"),
     ),
     "http": ((paging, "LIMIT_DEFAULT"), (paging, "LIMIT_MAX"), (received, "POINTS_MAX"), (received, "PACKETS_MAX")),

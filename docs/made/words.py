@@ -97,7 +97,7 @@ LIMIT_WORDS: Mapping[str, str] = {
     "MESSAGE_BYTES_MAX": "bytes of one client message",
     "MESSAGES_BURST": "client messages at once; then five a second",
     "SUBSCRIPTIONS_MAX": "subscriptions of one client",
-    "SNAPSHOT_MAX": "open alerts in one snapshot; beyond, the worst come and `truncated` is true",
+    "ALERTS_MAX": "open alerts in one snapshot; beyond, the worst come and `truncated` is true",
     "REPLAY_MAX": "changes replayed after `since`; beyond, `reload`",
     "FRAMES_MAX": "frames that may wait for one client",
     "CHARS_MAX": "characters that may wait for one client",

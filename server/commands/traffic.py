@@ -149,7 +149,7 @@ def record(
     ] = None,
     duration: Duration = None,
 ) -> None:
-    """Write live MQTT traffic to a file that ``replay`` takes, until Ctrl-C or for --duration seconds.
+    """Write live MQTT traffic to a file that replay takes, until Ctrl-C or for --duration seconds.
 
     Example: gridpulse record --out night.jsonl.gz --duration 3600
     """
@@ -223,11 +223,18 @@ def exercise_list() -> None:
     """
     from server.commands.traffic_runs import exercises
 
-    table = Table("run", "started (UTC)", "newest (UTC)", "devices", "alerts", "quarantined", box=None)
-    for run, started, newest, *numbers in asyncio.run(exercises()):
-        times = [f"{t:%Y-%m-%d %H:%M:%S}" if isinstance(t, datetime) else str(t) for t in (started, newest)]
-        table.add_row(str(run), *times, *map(str, numbers))
-    Console().print(table)
+    typer.echo(
+        f"{'run':<34} {'started (UTC)':<20} {'newest (UTC)':<20} {'devices':>8} {'alerts':>8} {'quarantined':>12}"
+    )
+    for run, started, newest, devices, alerts, quarantined in asyncio.run(exercises()):
+        times = " ".join(f"{shown_time(when):<20}" for when in (started, newest))
+        typer.echo(f"{run!s:<34} {times} {devices!s:>8} {alerts!s:>8} {quarantined!s:>12}")
+
+
+def shown_time(when: object) -> str:
+    """A database time to the second, UTC."""
+    assert isinstance(when, datetime)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @exercise.command("purge")

@@ -8,7 +8,7 @@ from simulators.devices import Emission, Site
 from simulators.scenarios.scene import Scene, always, merged, waveforms
 from simulators.signals import Quake, Wave
 
-DURATION_S = 120.0
+DURATION_S = 180.0
 ORIGIN_S = 25.0
 """Enough calm before it for a long-term average."""
 

@@ -8,9 +8,10 @@ from simulators.devices import Emission, Site
 from simulators.scenarios.scene import Scene, always, building_of, merged, waveforms
 from simulators.signals import Piling, Wave
 
-DURATION_S = 90.0
 STARTS_S = 15.0
 LASTS_S = 45.0
+DURATION_S = STARTS_S + LASTS_S + 75.0
+"""Calm long enough after it for every condition to clear (a trigger's dead time is 60 s)."""
 NEIGHBOURS = 5
 
 PPV_MM_S = {"foundation": 14.0, "top_floor": 24.0}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from db import locks
 from db.maintenance import Retention, maintain
 from db.pool import Pool, connect
 
@@ -49,9 +50,9 @@ async def test_chunks_are_there_before_the_traffic_and_nothing_else_is(pool: Poo
 
 async def test_one_process_at_a_time(pool: Pool, database_url: str) -> None:
     async with await connect(database_url, name="one") as one, await connect(database_url, name="two") as two:
-        await one.execute("SELECT pg_advisory_lock(7265012)")
+        await one.execute("SELECT pg_advisory_lock(%s)", [locks.MAINTENANCE])
         assert await maintain(two, KEEP, NOW) == {}
-        await one.execute("SELECT pg_advisory_unlock(7265012)")
+        await one.execute("SELECT pg_advisory_unlock(%s)", [locks.MAINTENANCE])
         assert await maintain(two, KEEP, NOW) != {}
 
 

@@ -39,6 +39,7 @@ let map = null;
 let mapTimer = 0;
 let frame = 0;
 let closedRows = [];
+let asked = false; // the next snapshot was asked for by the person: what it brings is no news
 
 // ------------------------------------------------------------------ drawing
 
@@ -190,7 +191,8 @@ function alarm(alert) {
 }
 
 function takeSnapshot({ items, cursor }) {
-  const before = store.cursor === null ? null : new Set(store.alerts.keys());
+  const before = store.cursor === null || asked ? null : new Set(store.alerts.keys());
+  asked = false;
   store.reset(items, cursor);
   draw();
   if (before) {
@@ -341,6 +343,7 @@ function wireButtons() {
   byId("map-home").addEventListener("click", () => map?.home());
   byId("exercises").addEventListener("change", (event) => {
     closedRows = [];
+    asked = true;
     live.showExercises(event.target.checked);
     if (filters.value.state === "closed") loadClosed();
   });

@@ -116,6 +116,14 @@ async def test_it_clears_and_folds_and_place_is_asked_for_onsets_only(
     assert len(city.asked) == 2
 
 
+async def test_a_worse_alert_is_told_to_more_people(service: AlertService, store: FakeStore, city: City) -> None:
+    await service.handle(at(0, 65))
+    await service.handle(at(1, 95))
+    first, worse = (body for _, _, _, _, body in store.changes)
+    assert (first["severity"], worse["severity"]) == (3, 1)
+    assert {duty["unit"] for duty in first["duty"]} < {duty["unit"] for duty in worse["duty"]}
+
+
 async def test_a_block_twice_changes_nothing(service: AlertService, store: FakeStore, city: City) -> None:
     await service.handle(at(0, 80))
     await service.handle(at(0, 80))

@@ -6,6 +6,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from domain.alerts import Detection
 from domain.errors import GridpulseError
 from simulators.devices import Emission
 from simulators.scenarios.catalogue import SCENARIOS, find_scenario
@@ -24,6 +25,11 @@ def scene(name: str, seed: int = 1, duration_s: float | None = None) -> Scene:
 
 def play(name: str, seed: int = 1, duration_s: float | None = None) -> list[Emission]:
     return list(SCENARIOS[name].play(scene(name, seed, duration_s)))
+
+
+def cleared(found: list[Detection]) -> int:
+    """How many episodes ended."""
+    return sum(d.phase == "clear" for d in found)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -71,6 +77,7 @@ def test_one_house_shakes_and_no_other(seed: int) -> None:
     limits = [d for d in found if d.kind == "vibration.limit"]
     assert Counter(d.phase for d in limits if d.phase != "update") == {"onset": 3, "clear": 3}
     assert all(d.value > 1.2 * d.limit for d in limits)
+    assert cleared(found) == 6, "both rules of all three sensors"
     assert all(15.0 <= (d.at_us - START_US) / 1e6 < 17.0 for d in limits if d.phase == "onset")
 
 
@@ -81,6 +88,7 @@ def test_a_quake_is_felt_by_all_in_the_order_of_their_distance() -> None:
     sites = {site.id: site for site in SITES}
     onsets = {ear.name(d): d.at_us for d in found if d.kind == "vibration.shaking" and d.phase == "onset"}
     assert len(onsets) == 43
+    assert cleared(found) == len({(d.rule, d.device) for d in found})
     lags_s = {
         name: (at_us - START_US) / 1e6 - quake.arrivals_s(sites[name].lon, sites[name].lat)[0]
         for name, at_us in onsets.items()
