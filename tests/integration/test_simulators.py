@@ -16,7 +16,11 @@ from zoneinfo import ZoneInfo
 import mqtt5
 import pytest
 
+from db.devices import DeviceRow, load_devices, upsert_devices
+from db.pool import connect
+from domain.clock import from_us
 from domain.errors import BrokerUnavailable, NotAllowed
+from server.commands.traffic_runs import busy_sensors, copy_devices, register_places
 from simulators.city import build_city, muck_truck_route
 from simulators.connection import Connection, open_connection
 from simulators.demo import demo_traffic
@@ -25,7 +29,7 @@ from simulators.load import LoadPlan
 from simulators.performance import Stage, perform_load, perform_recording, perform_scenario
 from simulators.publisher import Publisher
 from simulators.recorder import Recorder, record, run_clock_us
-from simulators.replay import Recording, survey
+from simulators.replay import Recording, Survey, survey
 from simulators.run import MAX_SPEED
 from simulators.scenarios.catalogue import SCENARIOS
 from simulators.scenarios.route import MUCK_ROUTE
@@ -366,3 +370,55 @@ async def test_the_demo_publishes_as_live_traffic(broker: Broker) -> None:
 
 def test_the_copied_route_is_the_citys() -> None:
     assert list(MUCK_ROUTE) == muck_truck_route(build_city(addresses=5000))
+
+
+# -------------------------------------------------------------------- a run's devices
+
+
+@pytest.mark.stack
+async def test_a_run_gets_copies_of_the_devices_it_uses(database_url: str) -> None:
+    async with await connect(database_url, name="test") as conn:
+        await upsert_devices(
+            conn,
+            [
+                DeviceRow("VB-1", "vibration", lon=113.7, lat=23.0, building_class="sensitive", mount="top_floor"),
+                DeviceRow("CM-1", "camera", lon=113.7, lat=23.0, camera=(90.0, 70.0, 120.0, 6.0, None)),
+                DeviceRow("VB-2", "vibration", lon=113.7, lat=23.0),
+            ],
+        )
+        for _ in range(2):
+            await copy_devices(conn, "t15", ["VB-1", "CM-1", "unknown"])
+        copies = {device.id: device for device in await load_devices(conn) if device.run == "t15"}
+        cameras = await (await conn.execute("SELECT bearing_deg FROM camera")).fetchall()
+    assert copies.keys() == {"VB-1", "CM-1"}
+    assert (copies["VB-1"].building_class, copies["VB-1"].mount, copies["VB-1"].lat) == (
+        "sensitive",
+        "top_floor",
+        23.0,
+    )
+    assert cameras == [(90.0,), (90.0,)]
+
+
+@pytest.mark.stack
+async def test_recorded_devices_can_be_registered_at_their_own_places(database_url: str) -> None:
+    found = Survey(per_device=Counter({"000": 3, "001": 2, "X": 1}), waveform_devices={"000", "X"})
+    async with await connect(database_url, name="test") as conn:
+        await register_places(conn, "t16", {"000": (-99.18, 19.33), "001": (-96.5, 15.67)}, found)
+        rows = {d.id: (d.kind, d.run, d.lon, d.lat) for d in await load_devices(conn)}
+    assert rows == {
+        "000": ("vibration", "t16", -99.18, 19.33),
+        "001": ("sensor", "t16", -96.5, 15.67),
+    }
+
+
+@pytest.mark.stack
+async def test_sensors_with_newer_waveforms_are_found(database_url: str) -> None:
+    async with await connect(database_url, name="test") as conn:
+        keys = await upsert_devices(conn, [DeviceRow("VB-1", "vibration"), DeviceRow("VB-2", "vibration")])
+        for key, at_us in zip(keys, (START_US, START_US - 3_600_000_000), strict=True):
+            await conn.execute(
+                "INSERT INTO waveform (time, device, rate_hz, unit, n, axes, encoding, scale, seq, late, samples) "
+                "VALUES (%s, %s, 100, 'm/s2', 0, 7, 'i2', 1, -1, false, '')",
+                [from_us(at_us), key],
+            )
+        assert await busy_sensors(conn, START_US - 600_000_000) == {"VB-1"}
