@@ -115,6 +115,7 @@ class Door:
         if user is None:
             LOGINS.labels("refused").inc()
             raise NotSignedIn("this login link was used before, or is older than its lifetime; ask for a new one")
+        self.by_user.forgive(("", address))
         return await self.open(user)
 
     async def open(self, user: dict[str, Any]) -> dict[str, Any]:

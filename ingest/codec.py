@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ import numpy as np
 
 from domain.errors import PayloadError
 from domain.readings import NO_SEQ, Float32
-from ingest.times import check_plausible, parse_time
+from ingest.times import check_plausible, parse_time, parse_times
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 VALUES_MAX = 10_000
@@ -104,13 +104,16 @@ class PositionMessage(msgspec.Struct, gc=False):
     cover: Literal["closed", "open"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One time's values, in the order given."""
+class Values(msgspec.Struct, frozen=True, gc=False):
+    """The values of one message as columns of one length, in the order given.
 
-    time_us: int
-    seq: int
-    values: Mapping[str, float]
+    ``time_us``, ``seq``, ``metric`` (its name) and ``value`` of each.
+    """
+
+    time_us: list[int]
+    seq: list[int]
+    metric: list[str]
+    value: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,7 @@ class Packet:
     scale: float
 
 
-@dataclass(frozen=True, slots=True)
-class Decoding:
+class Decoding(msgspec.Struct, frozen=True, gc=False):
     """What decoding needs besides the bytes: the arrival clock and the zone of zone-less times."""
 
     clock_us: int
@@ -139,6 +141,13 @@ class Decoding:
         time_us = parse_time(value, self.zone)
         check_plausible(time_us, self.clock_us)
         return time_us
+
+    def times(self, values: list[float | int | str]) -> list[int]:
+        """The same for many at once. Raises: PayloadError."""
+        times_us = parse_times(values, self.zone)
+        check_plausible(max(times_us), self.clock_us)
+        check_plausible(min(times_us), self.clock_us)
+        return times_us
 
 
 class _Format:
@@ -170,28 +179,60 @@ CAMERA_EVENT = _Format(CameraEventMessage)
 POSITION = _Format(PositionMessage)
 
 
-def decode_readings(payload: bytes, decoding: Decoding) -> list[Reading]:
+def decode_readings(payload: bytes, decoding: Decoding) -> Values:
     """One or more readings. Raises: PayloadError; one bad item refuses the whole message."""
     decoded = READINGS(payload)
-    messages: list[ReadingsMessage] = decoded if isinstance(decoded, list) else [decoded]
-    if not any(message.values for message in messages):
+    if isinstance(decoded, list):
+        return many_readings(decoded, decoding)
+    message: ReadingsMessage = decoded
+    n = len(message.values)
+    metric, value = list(message.values), list(message.values.values())
+    check_values(metric, value)
+    time_us = decoding.time(message.t)
+    seq = NO_SEQ if message.seq is None else check_seq(message.seq)
+    return Values([time_us] * n, [seq] * n, metric, value)
+
+
+def many_readings(messages: list[ReadingsMessage], decoding: Decoding) -> Values:
+    """The columns of a list of readings. Raises: PayloadError."""
+    metric = [name for message in messages for name in message.values]
+    value = [v for message in messages for v in message.values.values()]
+    check_values(metric, value)
+    times = decoding.times([message.t for message in messages])
+    seqs = [NO_SEQ if message.seq is None else check_seq(message.seq) for message in messages]
+    counts = [len(message.values) for message in messages]
+    if len(metric) != len(messages) or 0 in counts:
+        times = [t for t, n in zip(times, counts, strict=True) for _ in range(n)]
+        seqs = [seq for seq, n in zip(seqs, counts, strict=True) for _ in range(n)]
+    return Values(times, seqs, metric, value)
+
+
+def check_values(metric: list[str], value: list[float]) -> None:
+    """One to VALUES_MAX finite values under proper metric names. Raises: PayloadError."""
+    if not metric:
         raise PayloadError("empty", "values is empty")
-    if sum(len(message.values) for message in messages) > VALUES_MAX:
-        raise PayloadError("too_many_values", f"more than {VALUES_MAX} values in one message")
-    return [
-        Reading(decoding.time(message.t), check_seq(message.seq), check_values(message.values))
-        for message in messages
-    ]
+    if len(metric) > VALUES_MAX:
+        raise PayloadError("too_many_values", f"{len(metric)} values in one message, more than {VALUES_MAX}")
+    if not all(map(math.isfinite, value)):
+        name, bad = next((n, v) for n, v in zip(metric, value, strict=True) if not math.isfinite(v))
+        raise PayloadError("not_finite", f"values.{name[:64]} is {bad}")
+    for name in metric:
+        if name not in _proper_names:
+            check_name(name)
 
 
-def check_values(values: dict[str, float]) -> dict[str, float]:
-    """Finite values under proper metric names. Raises: PayloadError."""
-    for name, value in values.items():
-        if not METRIC.fullmatch(name):
-            raise PayloadError("bad_metric", f"values.{name[:70]!r}: a metric is a letter, then letters, digits, _")
-        if not math.isfinite(value):
-            raise PayloadError("not_finite", f"values.{name} is {value}")
-    return values
+_proper_names: set[str] = set()
+"""Names that were checked before: the few metrics of a city, so the pattern is not matched for every value."""
+
+PROPER_NAMES_MAX = 20_000
+
+
+def check_name(name: str) -> None:
+    """A metric's name. Raises: PayloadError."""
+    if not METRIC.fullmatch(name):
+        raise PayloadError("bad_metric", f"values.{name[:70]!r}: a metric is a letter, then letters, digits, _")
+    if len(_proper_names) < PROPER_NAMES_MAX:
+        _proper_names.add(name)
 
 
 def check_seq(seq: int | None) -> int:

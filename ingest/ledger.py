@@ -7,17 +7,22 @@ so it stays 0 here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from domain.readings import Bool
-from ingest.batching import Refusal, Rows
+from ingest.batching import Keys, Rows
+from ingest.messages import Refusal
 
 MINUTE_US = 60_000_000
 UNKNOWN_DEVICE = 0
+DEVICE_BITS = 32
+DEVICE_MASK = (1 << DEVICE_BITS) - 1
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class LedgerRow:
     """Messages of one device in one minute of arrival."""
 
@@ -38,25 +43,22 @@ class LedgerRow:
 class Account:
     """Makes ledger rows; ``keys`` are the known devices by (id, run)."""
 
-    keys: Mapping[tuple[str, str | None], int]
+    keys: Keys
 
     def rows(self, rows: Rows, stored: Bool, refused: Sequence[Refusal]) -> list[LedgerRow]:
         """One row for each device and minute, in a fixed order so that writers cannot deadlock."""
-        ledger: dict[tuple[int, int], LedgerRow] = {}
-
-        def row(received_us: int, device: int) -> LedgerRow:
-            minute_us = received_us - received_us % MINUTE_US
-            found = ledger.setdefault((minute_us, device), LedgerRow(minute_us, device))
-            found.received += 1
-            return found
-
-        for index, decoded in enumerate(rows.decoded):
-            entry = row(decoded.message.received_us, int(rows.device[index]))
-            if stored[index]:
-                entry.stored += 1
-            else:
-                entry.duplicate += 1
-        for refusal in refused:
-            device = self.keys.get((refusal.device_id or "", refusal.run), UNKNOWN_DEVICE)
-            row(refusal.message.received_us, device).quarantined += 1
-        return [ledger[key] for key in sorted(ledger)]
+        n = len(rows.decoded)
+        received_us = [d.message.received_us for d in rows.decoded] + [r.message.received_us for r in refused]
+        strangers = [self.keys.get((r.device_id or "", r.run), UNKNOWN_DEVICE) for r in refused]
+        device = np.concatenate([rows.device, np.array(strangers, dtype=np.int32)]).astype(np.int64)
+        minute = np.array(received_us, dtype=np.int64) // MINUTE_US
+        codes, row = np.unique(minute << DEVICE_BITS | device, return_inverse=True)
+        new, again = row[:n][stored], row[:n][~stored]
+        received, kept, twice, aside = (np.bincount(at, minlength=len(codes)) for at in (row, new, again, row[n:]))
+        return [
+            LedgerRow(
+                (code >> DEVICE_BITS) * MINUTE_US, code & DEVICE_MASK,
+                int(received[i]), int(kept[i]), int(twice[i]), 0, int(aside[i]),
+            )
+            for i, code in enumerate(codes.tolist())
+        ]  # fmt: skip

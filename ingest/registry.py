@@ -21,7 +21,9 @@ from domain.clock import from_us
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable
 from domain.readings import Int32
-from ingest.batching import Decoded, Refusal, Rules, metric_names
+from ingest.batching import Keys
+from ingest.codec import Values
+from ingest.messages import Decoded, Refusal, Rules, metric_names
 from ingest.store import UPDATE_LAST_SEEN, load_metrics
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Admitted:
 
     decoded: Sequence[Decoded]
     refused: Sequence[Refusal]
-    keys: Mapping[tuple[str, str | None], int]
+    keys: Keys
     metrics: Mapping[str, int]
 
 
@@ -55,6 +57,7 @@ class Registry:
         self.keys: dict[tuple[str, str | None], int] = {}
         self.metrics: dict[str, int] = {}
         self._by_key: dict[int, Device] = {}
+        self._disabled: frozenset[int] = frozenset()
         self._metric_names: list[str] = []
         self._loading = asyncio.Lock()
         self._heard: dict[int, int] = {}
@@ -73,6 +76,7 @@ class Registry:
                     devices = await load_devices(conn)
                     metrics = await load_metrics(conn)
             self._by_key = {device.key: device for device in devices}
+            self._disabled = frozenset(device.key for device in devices if device.disabled)
             self.keys = {(device.id, device.run): device.key for device in devices}
             self._keep_metrics(metrics)
 
@@ -134,21 +138,27 @@ class Registry:
         Raises: DatabaseUnavailable.
         """
         await self._make_known(decoded, rules)
+        keys, metrics = self.keys, self.metrics
+        disabled = self._disabled
+        nameless = metric_names(decoded) - metrics.keys()
         admitted: list[Decoded] = []
         refused: list[Refusal] = []
         for d in decoded:
-            reason = self._objection(d)
+            key = keys.get((d.topic.device_id, d.topic.run))
+            welcome = key is not None and key not in disabled and not nameless
+            reason = None if welcome else objection(d, key, disabled, nameless)
             if reason is None:
                 admitted.append(d)
             else:
                 refused.append(Refusal(d.message, d.topic.device_id, d.topic.run, *reason))
-        return Admitted(admitted, refused, self.keys, self.metrics)
+        return Admitted(admitted, refused, keys, metrics)
 
     async def _make_known(self, decoded: Sequence[Decoded], rules: Rules) -> None:
         wanted = {
-            d.identity: d.topic.device_kind
+            (d.topic.device_id, d.topic.run): d.topic.device_kind
             for d in decoded
-            if d.identity not in self.keys and (rules.auto_register or d.topic.run is not None)
+            if (d.topic.device_id, d.topic.run) not in self.keys
+            and (rules.auto_register or d.topic.run is not None)
         }
         room = max(0, DEVICES_MAX - len(self.keys))
         if wanted and room:
@@ -164,25 +174,24 @@ class Registry:
                 async with self._loading, self._pool.connection() as conn:
                     self._keep_metrics(await load_metrics(conn, sorted(names)))
 
-    def _objection(self, decoded: Decoded) -> tuple[str, str] | None:
-        key = self.keys.get(decoded.identity)
-        if key is None:
-            return (
-                "unknown_device",
-                f"{decoded.topic.device_id} is not registered: `gridpulse device add {decoded.topic.device_id}`, "
-                "or set GRIDPULSE_AUTO_REGISTER",
-            )
-        if self._by_key[key].disabled:
-            return "disabled_device", f"{decoded.topic.device_id} is disabled: `gridpulse device list`"
-        if isinstance(decoded.content, list):
-            for reading in decoded.content:
-                if not reading.values.keys() <= self.metrics.keys():
-                    return "too_many_metrics", f"there are {METRICS_MAX} metrics already"
-        return None
-
     def _keep_metrics(self, metrics: dict[str, int]) -> None:
         self.metrics = metrics
         names = [""] * (max(metrics.values(), default=-1) + 1)
         for name, key in metrics.items():
             names[key] = name
         self._metric_names = names
+
+
+def objection(
+    decoded: Decoded, key: int | None, disabled: Set[int], nameless: Set[str]
+) -> tuple[str, str] | None:
+    """Why a message with good contents is refused all the same: reason and what to do; None = it is not."""
+    device_id = decoded.topic.device_id
+    if key is None:
+        how = f"`gridpulse device add {device_id}`, or set GRIDPULSE_AUTO_REGISTER"
+        return "unknown_device", f"{device_id} is not registered: {how}"
+    if key in disabled:
+        return "disabled_device", f"{device_id} is disabled: `gridpulse device list`"
+    if isinstance(decoded.content, Values) and not nameless.isdisjoint(decoded.content.metric):
+        return "too_many_metrics", f"there are {METRICS_MAX} metrics already"
+    return None

@@ -23,8 +23,9 @@ import numpy as np
 from domain.errors import DatabaseUnavailable, PayloadError
 from domain.readings import Block
 from ingest import metrics
-from ingest.batching import CLOCK_PROPERTY, Message, Refusal, Rows, Rules, assemble, decode, series_of
+from ingest.batching import Rows, assemble, mark_late, series_of
 from ingest.ledger import Account
+from ingest.messages import CLOCK_PROPERTY, Message, Refusal, Rules, decode
 from ingest.registry import Admitted, Registry
 from ingest.session import Arrivals, MqttSession
 from ingest.store import IngestStore
@@ -89,12 +90,13 @@ class IngestService:
         self._registry.heard(rows.device, {d.topic.run for d in admitted.decoded if d.topic.run}, self._now_us())
 
     async def _assemble(self, admitted: Admitted) -> Rows:
-        decoded, keys, names = admitted.decoded, admitted.keys, admitted.metrics
-        unknown = self._timeliness.unknown(series_of(decoded, keys, names))
+        rows = assemble(admitted.decoded, admitted.keys, admitted.metrics)
+        unknown = self._timeliness.unknown(*series_of(rows))
         if unknown:
             for device, series, newest_us in await self._until_it_works(lambda: self._store.floors(unknown)):
                 self._timeliness.set_floor(device, series, newest_us)
-        return assemble(decoded, keys, names, self._timeliness)
+        mark_late(rows, self._timeliness)
+        return rows
 
     async def _commit(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> None:
         """Store rows and refusals; what the database will never take becomes a refusal."""

@@ -22,8 +22,9 @@ from db.pool import Connection, connect, unavailable
 from domain.clock import from_us
 from domain.errors import DatabaseUnavailable, PayloadError
 from domain.readings import Bool
-from ingest.batching import CAMERA_EVENTS, PACKETS, POSITIONS, READINGS_SERIES_OFFSET, Refusal, Rows
+from ingest.batching import CAMERA_EVENTS, PACKETS, POSITIONS, READINGS_SERIES_OFFSET, Rows
 from ingest.ledger import Account, LedgerRow
+from ingest.messages import Refusal
 
 STAGING = (
     "CREATE TEMP TABLE staging_reading (LIKE reading) ON COMMIT DELETE ROWS",

@@ -9,14 +9,13 @@ committed without ever having been looked at by a detector.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from domain.readings import Bool, Int32, Int64
 
 NEVER = np.iinfo(np.int64).min
 SERIES_BITS = 24
+SERIES_MASK = (1 << SERIES_BITS) - 1
 
 
 class Timeliness:
@@ -30,9 +29,10 @@ class Timeliness:
     def __len__(self) -> int:
         return len(self._index)
 
-    def unknown(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    def unknown(self, device: Int32, series: Int64) -> list[tuple[int, int]]:
         """Which (device, series) pairs were not met before: their floors are worth asking for."""
-        return sorted(pair for pair in wanted if (pair[0] << SERIES_BITS | pair[1]) not in self._index)
+        codes = set(np.unique(series_codes(device, series)).tolist()) - self._index.keys()
+        return [(code >> SERIES_BITS, code & SERIES_MASK) for code in sorted(codes)]
 
     def set_floor(self, device: int, series: int, newest_us: int) -> None:
         """What the database had of a series before this process began."""

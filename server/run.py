@@ -107,7 +107,8 @@ async def run_parts(
                 group.create_task(must_not_end("page", lambda: serve_http(house, listener)), name="page")
             if demo and urls.simulator_mqtt_url:
                 broker = urls.simulator_mqtt_url
-                group.create_task(must_not_end("demo traffic", lambda: demo_traffic(broker)), name="demo traffic")
+                traffic = must_not_end("demo traffic", lambda: demo_traffic(broker, urls.database_url))
+                group.create_task(traffic, name="demo traffic")
             if listener is not None:
                 group.create_task(announce(house.pool, http_url, demo, startup), name="announce")
     except BaseExceptionGroup as errors:

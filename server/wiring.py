@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +34,7 @@ from domain.readings import Block
 from geo.locate import Locator
 from geo.store import CHANNEL as PLACES_CHANNEL
 from geo.store import load_locator
-from ingest.batching import Rules
+from ingest.messages import Rules
 from ingest.registry import Registry
 from ingest.service import IngestService
 from ingest.session import MqttSession
@@ -108,7 +108,7 @@ async def build(
 
     Raises: DatabaseUnavailable, SettingsError.
     """
-    async with open_pool(database_url, name=f"gridpulse-{role}", max_size=12) as pool:
+    async with open_pool(database_url, name=f"gridpulse-{role}", max_size=12) as pool, AsyncExitStack() as opened:
         places = Places(await read_locator(pool))
         registry = Registry(pool)
         await registry.load()
@@ -141,7 +141,9 @@ async def build(
 
             session = MqttSession(mqtt_url, INGEST_CLIENT_ID, SUBSCRIPTIONS)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
-            ingest = IngestService(session, IngestStore(database_url), registry, rules, sink)
+            store = IngestStore(database_url)
+            opened.push_async_callback(store.close)
+            ingest = IngestService(session, store, registry, rules, sink)
             parts += [
                 ("broker session", session.run),
                 ("ingest", ingest.run),

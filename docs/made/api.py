@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 from api import auth, changes, live, messages
@@ -11,6 +12,7 @@ from api.ports import ApiPorts
 from docs.made.markdown import code, number, table
 
 
+@cache
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of the application, made without a database."""
     nothing = cast(Any, None)

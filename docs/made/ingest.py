@@ -57,24 +57,20 @@ TYPES = (
 
 
 def reasons_in_code() -> set[str]:
-    """Every quarantine reason that ingest can give: read from its source."""
+    """Every quarantine reason that ingest can give, read from its source.
+
+    A reason is the first argument of ``PayloadError``, or the first of two texts that
+    a function returns (the registry's objections).
+    """
     found: set[str] = set()
-    for name in ("codec", "batching", "times", "topics", "registry", "service"):
-        tree = ast.parse((ROOT / f"ingest/{name}.py").read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "ingest").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                if node.func.id == "PayloadError":
-                    found |= texts(node.args[0], tree)
-                elif node.func.id == "Refusal" and len(node.args) == 5:
-                    found |= texts(node.args[3], tree)
-            elif isinstance(node, ast.FunctionDef) and node.name == "_objection":
-                returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return)]
-                found |= {
-                    text
-                    for value in returned
-                    if isinstance(value, ast.Tuple)
-                    for text in texts(value.elts[0], tree)
-                }
+            match node:
+                case ast.Call(func=ast.Name(id="PayloadError"), args=[reason, *_]):
+                    found |= texts(reason, tree)
+                case ast.Return(value=ast.Tuple(elts=[ast.Constant(value=str() as reason_text), _])):
+                    found.add(reason_text)
     return found
 
 

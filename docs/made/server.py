@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def default_of(parameter: Any) -> str:
     return number(default) if isinstance(default, float) else str(getattr(default, "value", default))
 
 
+@cache
 def command_tree() -> dict[str, Any]:
     """Whole name → command, for the checks."""
     return dict(leaves("gridpulse", typer.main.get_command(command_line)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from domain.errors import GridpulseError
+from server.tables import print_table
 
 if TYPE_CHECKING:
     from db.pool import Connection
@@ -73,20 +74,20 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="machine-readable
 
     Example: gridpulse user list
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from api.accounts import list_users
 
     users = on_database(list_users)
     if as_json:
         typer.echo(json.dumps(users, default=str, ensure_ascii=False))
         return
-    table = Table("name", "role", "area", "state", box=None)
-    for user in users:
-        state = "disabled" if user["disabled"] else "demo" if user["demo"] else ""
-        table.add_row(user["name"], user["role"], user["area"] or "whole city", state)
-    Console().print(table)
+    print_table(
+        ("name", "role", "area", "state"),
+        (
+            (user["name"], user["role"], user["area"] or "whole city",
+             "disabled" if user["disabled"] else "demo" if user["demo"] else "")
+            for user in users
+        ),
+    )  # fmt: skip
 
 
 @app.command("disable")

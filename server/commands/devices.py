@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from db.devices import register_devices, set_disabled
 from db.pool import Connection, connect
@@ -19,6 +17,7 @@ from server import accounts
 from server.connect import database_url
 from server.embedded.stack import running_urls
 from server.settings import load_settings
+from server.tables import print_table
 
 Result = TypeVar("Result")
 
@@ -114,12 +113,14 @@ def list_devices(
         return await (await conn.execute(SELECT, [after, limit])).fetchall()
 
     rows = on_database(work)
-    table = Table("id", "kind", "town", "online", "last seen (UTC)", "credentials", "disabled", "children")
-    for id_, kind, town, online, seen, credentials, disabled, kids in rows:
-        shown = [id_, kind, town, online, f"{seen:%Y-%m-%d %H:%M:%SZ}" if seen else "", credentials, disabled]
-        children_text = " ".join(kids) if isinstance(kids, list) else ""
-        table.add_row(*("" if cell is None else str(cell) for cell in shown), children_text)
-    Console().print(table)
+    print_table(
+        ("id", "kind", "town", "online", "last seen (UTC)", "credentials", "disabled", "children"),
+        (
+            (id_, kind, town, online, seen and f"{seen:%Y-%m-%d %H:%M:%SZ}", credentials, disabled,
+             " ".join(children or ()))
+            for id_, kind, town, online, seen, credentials, disabled, children in rows
+        ),
+    )  # fmt: skip
     if len(rows) == limit:
         typer.echo(f"more: gridpulse device list --after {rows[-1][0]}", err=True)
 

@@ -15,12 +15,11 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from domain.errors import BrokerUnavailable, GridpulseError, NotAllowed, NotFound
 from server.connect import runs_as_live, server_mqtt_url
 from server.settings import load_settings
+from server.tables import print_table
 
 exercise = typer.Typer(help="Exercises: the runs of simulate and replay, and all they left.", no_args_is_help=True)
 
@@ -82,10 +81,10 @@ def show_scenarios() -> None:
     """The catalogue on standard output."""
     from simulators.scenarios.catalogue import SCENARIOS
 
-    table = Table("name", "seconds", "", box=None)
-    for row in SCENARIOS.values():
-        table.add_row(row.name, f"{row.duration_s:.0f}", f"{row.zh}\n{row.en}")
-    Console().print(table)
+    print_table(
+        ("name", "seconds", "中文", "English"),
+        ((row.name, f"{row.duration_s:.0f}", row.zh, row.en) for row in SCENARIOS.values()),
+    )
 
 
 # -------------------------------------------------------------------- replay
@@ -223,12 +222,13 @@ def exercise_list() -> None:
     """
     from server.commands.traffic_runs import exercises
 
-    typer.echo(
-        f"{'run':<34} {'started (UTC)':<20} {'newest (UTC)':<20} {'devices':>8} {'alerts':>8} {'quarantined':>12}"
+    print_table(
+        ("run", "started (UTC)", "newest (UTC)", "devices", "alerts", "quarantined"),
+        (
+            (run, shown_time(started), shown_time(newest), *counts)
+            for run, started, newest, *counts in asyncio.run(exercises())
+        ),
     )
-    for run, started, newest, devices, alerts, quarantined in asyncio.run(exercises()):
-        times = " ".join(f"{shown_time(when):<20}" for when in (started, newest))
-        typer.echo(f"{run!s:<34} {times} {devices!s:>8} {alerts!s:>8} {quarantined!s:>12}")
 
 
 def shown_time(when: object) -> str:

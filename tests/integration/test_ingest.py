@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 
 from db.pool import Pool
 from domain.readings import Block
-from ingest.batching import Rules
+from ingest.messages import Rules
 from ingest.registry import Registry
 from ingest.service import IngestService, Sink
 from ingest.session import Endpoint, MqttSession

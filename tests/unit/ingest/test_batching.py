@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ingest.batching import Decoded, Message, Refusal, Rows, Rules, assemble, decode, metric_names, series_of
+from ingest.batching import Rows, assemble, mark_late, series_of
 from ingest.ledger import Account
+from ingest.messages import Message, Refusal, Rules, decode, metric_names
 from ingest.timeliness import Timeliness
 
 NOW_S = 1_795_413_600
@@ -27,7 +28,9 @@ def reading(t: float, **values: float) -> dict[str, Any]:
 
 def rows_of(*messages: Message) -> tuple[Rows, list[Refusal]]:
     decoded, refused = decode(messages, RULES)
-    return assemble(decoded, KEYS, METRICS, Timeliness()), refused
+    rows = assemble(decoded, KEYS, METRICS)
+    mark_late(rows, Timeliness())
+    return rows, refused
 
 
 def test_readings_of_many_messages_become_columns_in_the_order_received() -> None:
@@ -83,7 +86,6 @@ def test_a_part_of_a_batch_keeps_its_rows_and_their_lateness() -> None:
 
 
 def test_what_a_batch_asks_of_the_registry() -> None:
-    decoded: list[Decoded]
     decoded, _ = decode(
         [
             message("sensors/A/readings", reading(NOW_S, t_c=1.0)),
@@ -92,7 +94,8 @@ def test_what_a_batch_asks_of_the_registry() -> None:
         RULES,
     )
     assert metric_names(decoded) == {"t_c"}
-    assert series_of(decoded, KEYS, METRICS) == {(1, 5), (2, 1)}
+    device, series = series_of(assemble(decoded, KEYS, METRICS))
+    assert list(zip(device.tolist(), series.tolist(), strict=True)) == [(1, 5), (2, 1)]
 
 
 def test_live_runs_are_refused_where_the_operator_says_so() -> None:

@@ -35,14 +35,32 @@ GOOD_READING = {"t": NOW_S, "seq": 17, "values": {"tilt_x_deg": 0.12, "temperatu
 
 @pytest.mark.parametrize("encode", [text, pack])
 def test_json_and_messagepack_say_the_same(encode: Any) -> None:
-    (reading,) = codec.decode_readings(encode(GOOD_READING), AT)
-    assert (reading.time_us, reading.seq) == (NOW_S * 1_000_000, 17)
-    assert reading.values == GOOD_READING["values"]
+    values = codec.decode_readings(encode(GOOD_READING), AT)
+    assert (values.time_us, values.seq) == ([NOW_S * 1_000_000] * 2, [17, 17])
+    assert dict(zip(values.metric, values.value, strict=True)) == GOOD_READING["values"]
 
 
 def test_a_list_of_readings_keeps_its_order() -> None:
-    readings = codec.decode_readings(text([GOOD_READING, {**GOOD_READING, "t": NOW_S + 1}]), AT)
-    assert [r.time_us - NOW_S * 1_000_000 for r in readings] == [0, 1_000_000]
+    values = codec.decode_readings(text([GOOD_READING, {"t": NOW_S + 1, "values": {"a": 1}}]), AT)
+    assert [t - NOW_S * 1_000_000 for t in values.time_us] == [0, 0, 1_000_000]
+    assert values.metric == ["tilt_x_deg", "temperature_c", "a"]
+    assert values.seq == [17, 17, -1]
+
+
+@pytest.mark.parametrize("kind", [float, int, lambda t: t * 1000, str])
+def test_long_lists_of_any_kind_of_time_are_as_short_ones(kind: Any) -> None:
+    times = [NOW_S - i for i in range(50)]
+    stamps = [f"2026-11-23T14:00:{i:02d}" for i in range(50)] if kind is str else [kind(t) for t in times]
+    body = [{"t": t, "values": {"a": 1}} for t in stamps]
+    one_by_one = [codec.decode_readings(text(item), AT).time_us[0] for item in body]
+    assert codec.decode_readings(text(body), AT).time_us == one_by_one
+
+
+@pytest.mark.parametrize("bad", [1e300, 17.0, float(NOW_S + 400)])
+def test_one_bad_time_in_a_long_list_refuses_it(bad: float) -> None:
+    body = [{"t": float(NOW_S - i), "values": {"a": 1}} for i in range(20)]
+    with pytest.raises(PayloadError, match=r"bad_time|time_unset|time_ahead"):
+        codec.decode_readings(text([*body, {"t": bad, "values": {"a": 1}}]), AT)
 
 
 def test_unknown_keys_are_left_alone() -> None:

@@ -46,9 +46,10 @@ def test_columns_in_any_cut_agree_with_one_row_at_a_time(
 
 def test_a_series_is_asked_for_once() -> None:
     timeliness = Timeliness()
-    assert timeliness.unknown({(7, 4), (7, 5)}) == [(7, 4), (7, 5)]
+    asked = np.array([7, 7, 7], dtype=np.int32), np.array([5, 4, 5], dtype=np.int64)
+    assert timeliness.unknown(*asked) == [(7, 4), (7, 5)]
     timeliness.one(7, 4, 100, False)
-    assert timeliness.unknown({(7, 4), (7, 5)}) == [(7, 5)]
+    assert timeliness.unknown(*asked) == [(7, 5)]
 
 
 def test_what_the_broker_delivers_again_is_not_late_because_it_is_stored() -> None:

@@ -12,7 +12,8 @@ from alerting.detectors.bank import DetectorBank
 from alerting.rules import parse_rules
 from domain.alerts import Detection
 from domain.devices import Device
-from ingest.batching import Message, Rules, assemble, decode, metric_names
+from ingest.batching import assemble, mark_late
+from ingest.messages import Message, Rules, decode, metric_names
 from ingest.timeliness import Timeliness
 from simulators.devices import Emission, Site
 
@@ -45,11 +46,12 @@ class Ear:
         decoded, refused = decode(messages, Rules(UTC, True, True))
         self.refused.update(refusal.reason + " " + refusal.detail for refusal in refused)
         for d in decoded:
-            if d.identity not in self.keys:
+            if (d.topic.device_id, d.topic.run) not in self.keys:
                 self._meet(d.topic.device_id, d.topic.device_kind)
         for name in sorted(metric_names(decoded)):
             self.metrics.setdefault(name, len(self.metrics))
-        rows = assemble(decoded, self.keys, self.metrics, self._timeliness)
+        rows = assemble(decoded, self.keys, self.metrics)
+        mark_late(rows, self._timeliness)
         yield from self._bank.feed(rows.block(emissions[-1].at_us))
 
     def _meet(self, device_id: str, kind: str) -> None:

@@ -27,12 +27,12 @@ def test_small_messages_are_valid_and_distinct() -> None:
     packets = [packet_of(made) for made in frames(p, encoder(p, "runs/r/"), 5, 1000)]
     seen = set()
     for number, packet in enumerate(packets, 5):
-        (reading,) = decode_readings(packet.payload, Decoding(START_US, UTC))
+        values = decode_readings(packet.payload, Decoding(START_US, UTC))
         assert packet.topic == f"runs/r/sensors/LD-{number % 3 + 1:05d}/readings"
-        assert reading.time_us == START_US + number * 1000
-        assert reading.seq == number // 3 + 1
-        assert len(reading.values) == 4
-        seen.add((packet.topic, reading.time_us))
+        assert values.time_us == [START_US + number * 1000] * 4
+        assert values.seq == [number // 3 + 1] * 4
+        assert len(set(values.metric)) == 4
+        seen.add((packet.topic, values.time_us[0]))
     assert len(seen) == 1000
     assert 120 <= len(packets[0].payload) <= 160
 
