@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+NO_INDEX = { echo "the package index cannot be reached (or lacks a pinned package); without internet see \
+docs/howto/operate.md"; exit 1; }
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check unit bench docs lock clean
 
@@ -19,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gridpulse needs Python 3.11 or newer; set PYTHON=python3.x")'
 	@echo "setting up $(VENV) (pinned and hashed dependencies)"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock || $(NO_INDEX)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -114,7 +114,7 @@ class ActionBody(Body):
     text: Annotated[str, Field(max_length=2000), AfterValidator(no_nul)] | None = None
     assignee: Text | None = None
     until: Time | None = None
-    minutes: Annotated[float, Field(gt=0, le=60 * 24 * 31)] | None = None
+    minutes: Annotated[float, Field(gt=0, le=60 * 24)] | None = None
     force: bool | None = None
 
     def for_action(self, action: str, now: datetime) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Startup:
             self._bars = Progress(*columns, console=self._console, transient=True)
             self._bars.start()
         if step not in self._tasks:
+            for earlier in self._tasks.values():  # one step at a time; what is done need not be looked at
+                self._bars.update(earlier, visible=False)
             self._tasks[step] = self._bars.add_task(step, total=total or None)
         self._bars.update(self._tasks[step], completed=done, total=total or None)
 

@@ -238,7 +238,8 @@ def _wait(child: subprocess.Popen[bytes], cancelled: threading.Event, tick: Call
 
 def _apt_complaint(text: str) -> str:
     lines = [line for line in text.splitlines() if line.startswith("E:")] or text.splitlines()
-    return " ".join(lines[:2]).removeprefix("E:").strip() or "apt failed without a word"
+    said = " ".join(line.removeprefix("E:").strip().rstrip(".") + "." for line in lines[:2] if line.strip())
+    return said.rstrip(".") or "apt failed without a word"
 
 
 def _download(folder: Path, codename: str, suite: str, progress: Progress, cancelled: threading.Event) -> list[str]:
