@@ -17,6 +17,7 @@ def main() -> None:
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for name in wanted:
         print(f"\n## {name}\n")
+        sys.argv = [name]  # each reads its own options when it is run alone
         importlib.import_module(f"bench.{name}").main()
 
 
