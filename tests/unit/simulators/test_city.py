@@ -212,7 +212,7 @@ def test_the_kitchens_camera_sees_the_kitchen(city: DemoCity) -> None:
 
 
 def test_the_same_seed_gives_the_same_city_and_another_one_another(city: DemoCity) -> None:
-    one, two = (build_city(5, addresses=1000) for _ in range(2))
+    one, two = (build_city(5, addresses=4000) for _ in range(2))
     assert [(c.code, c.outline.wkb) for c in one.cells] == [(c.code, c.outline.wkb) for c in two.cells]
     assert one.addresses.text == two.addresses.text
     np.testing.assert_array_equal(one.addresses.lon, two.addresses.lon)

@@ -9,14 +9,10 @@ import msgspec
 import pytest
 
 from domain.errors import ImportFileError
-from simulators.mapping import map_to_demo
 from simulators.recordings import own_line
 from simulators.replay import Recording, emissions, survey
-from tests.unit.simulators.heard import Ear
-from tests.unit.simulators.sites import town_sites
 
 ZONE = ZoneInfo("Asia/Shanghai")
-OPENEEW = Path(__file__).parents[3] / "../shared/data/openeew"
 
 
 def own_file(path: Path, *messages: tuple[float, str, dict[str, object]]) -> Path:
@@ -62,24 +58,3 @@ def test_an_empty_recording_is_told(tmp_path: Path) -> None:
     path.write_text("timestamp,value\n")
     with pytest.raises(ImportFileError, match="no messages in it"):
         survey(Recording([path], ZONE))
-
-
-@pytest.mark.skipif(not OPENEEW.exists(), reason="the OpenEEW recordings are not beside this checkout")
-class TestRealEarthquake:
-    recording = Recording([OPENEEW / "2018-02-16.jsonl.gz"], ZONE)
-
-    def test_it_names_the_devices_with_a_wrong_clock(self) -> None:
-        found = survey(self.recording)
-        assert (found.packets, found.duplicates) == (7331, 0)
-        assert found.duration_us / 1e6 == pytest.approx(599.65, abs=0.01)
-        assert {d: round(lag) for d, lag in found.clock_behind_s.items()} == {"012": 1817, "015": 1949}
-
-    def test_it_shakes_the_mapped_buildings(self) -> None:
-        found = survey(self.recording)
-        mapping = map_to_demo(found.waveform_devices, town_sites())
-        ear = Ear(town_sites())
-        heard = ear.hear(emissions(self.recording, 1_000_000_000, mapping, Counter()))
-        assert not ear.refused
-        shaken = {ear.name(d) for d in heard if d.kind == "vibration.shaking"}
-        assert shaken <= set(mapping.values())
-        assert len(shaken) >= 11
