@@ -22,7 +22,7 @@ async def about(ports: Ports) -> Response:
 
 @router.post("/session")
 async def sign_in(body: Login, request: Request) -> Response:
-    """A bearer token for a name and password, or for the one-time ticket of a login link."""
+    """A bearer token for a username and password, or for the one-time ticket of a login link."""
     door = door_of(request)
     if body.ticket is not None:
         return reply(await door.login_by_ticket(body.ticket, address_of(request)))

@@ -104,7 +104,10 @@ def require_free_port(host: str, port: int) -> None:
 
 def _port_advice(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by another program: set GRIDPULSE_MQTT_PORT to a free one"
+        return (
+            f"port {port} is taken by another program: set GRIDPULSE_MQTT_PORT to a free one, or stop what uses it "
+            "(an installed Mosquitto runs as a service: systemctl disable --now mosquitto)"
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"port {port} needs more rights than we have: set GRIDPULSE_MQTT_PORT above 1023"
     return f"the broker cannot listen on {host!r} ({error}): set GRIDPULSE_MQTT_HOST to one of our addresses"

@@ -121,9 +121,9 @@ def is_complete(folder: Path) -> bool:
 
 def _advice(reason: str) -> str:
     return (
-        f"no TimescaleDB and Mosquitto of our own can be had here: {reason}. Install the packages "
-        "postgresql-17-timescaledb (or another major's) and mosquitto, or set GRIDPULSE_DATABASE_URL "
-        "and GRIDPULSE_MQTT_URL to running ones"
+        f"no TimescaleDB and Mosquitto of our own can be had here: {reason}. Install TimescaleDB for "
+        "PostgreSQL and Mosquitto, or set GRIDPULSE_DATABASE_URL and GRIDPULSE_MQTT_URL to running "
+        "ones; without internet see docs/howto/operate.md"
     )
 
 
@@ -238,7 +238,7 @@ def _wait(child: subprocess.Popen[bytes], cancelled: threading.Event, tick: Call
 
 def _apt_complaint(text: str) -> str:
     lines = [line for line in text.splitlines() if line.startswith("E:")] or text.splitlines()
-    said = " ".join(line.removeprefix("E:").strip().rstrip(".") + "." for line in lines[:2] if line.strip())
+    said = " ".join(line.removeprefix("E:").strip().rstrip(".") + "." for line in lines[:1] if line.strip())
     return said.rstrip(".") or "apt failed without a word"
 
 

@@ -66,15 +66,24 @@ def find(
     mosquitto = mosquitto_on_machine() if broker else None
     if (postgres or not database) and (mosquitto or not broker):
         return Programs(postgres, mosquitto)
-    private = _private_folder(caches, usable, progress, cancelled)
+    try:
+        private = _private_folder(caches, usable, progress, cancelled)
+    except EmbeddedError as error:
+        if postgres is None and major is not None:
+            raise EmbeddedError(f"{_other_major(major)} ({error})") from error
+        raise
     if database and postgres is None:
         postgres = newest(postgres_in(private.root), major)
         if postgres is None:
-            raise EmbeddedError(
-                f"the home's database was made by PostgreSQL {major}, which is not here: install "
-                f"postgresql-{major}-timescaledb, or name another GRIDPULSE_HOME"
-            )
+            raise EmbeddedError(_other_major(major))
     return Programs(postgres, mosquitto or (private.usr / "sbin/mosquitto" if broker else None))
+
+
+def _other_major(major: int | None) -> str:
+    return (
+        f"the home's database was made by PostgreSQL {major}, which is not here: install "
+        f"postgresql-{major}-timescaledb, or name another GRIDPULSE_HOME"
+    )
 
 
 def _private_folder(

@@ -121,7 +121,7 @@ def test_a_folder_that_was_moved_is_not_complete(tmp_path: Path) -> None:
 
 def test_a_machine_without_apt_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EmbeddedError, match=r"apt-get is not there.*mosquitto.*GRIDPULSE_DATABASE_URL"):
+    with pytest.raises(EmbeddedError, match=r"apt-get is not there.*Mosquitto.*GRIDPULSE_DATABASE_URL"):
         packages.ensure(tmp_path / "cache")
 
 
