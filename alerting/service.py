@@ -16,6 +16,7 @@ mismatch the alerts are read again and the batch is decided again.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -36,6 +37,8 @@ from domain.errors import DatabaseUnavailable, NotFound, VersionConflict
 from domain.people import Actor
 from domain.places import Duty, Place
 from domain.readings import Block
+
+log = logging.getLogger(__name__)
 
 DETECTOR = "detector"
 SYSTEM = "system"
@@ -112,7 +115,7 @@ class AlertService:
                     DETECTIONS.labels(detection.rule, detection.phase).inc()
                     self._pending.append(_Noticed(detection, block.committed_us, now))
             if self._pending:
-                await self._write_pending()
+                await self._write_all_pending()
 
     async def act(self, action: str, alert_id: str, body: dict[str, Any], actor: Actor) -> dict[str, Any]:
         """A person's action; returns the alert's JSON afterwards.
@@ -160,6 +163,27 @@ class AlertService:
         return route_duties(known or kind, severity, place, self._duties, self._now_us())
 
     # ------------------------------------------------------------ detections to changes
+
+    async def _write_all_pending(self) -> None:
+        """Write what is pending; one that can never be written must not hold up the others."""
+        try:
+            await self._write_pending()
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("%d detections cannot be written together; trying one by one", len(self._pending))
+        rest, self._pending = self._pending, []
+        for at, noticed in enumerate(rest):
+            self._pending = [noticed]
+            try:
+                await self._write_pending()
+            except DatabaseUnavailable:
+                self._pending = rest[at:]
+                raise
+            except Exception:
+                DETECTIONS_IGNORED.labels("write_error").inc()
+                log.exception("a detection cannot be written and is given up: %s", noticed.detection)
+        self._pending = []
 
     async def _write_pending(self) -> None:
         for _ in range(ATTEMPTS):

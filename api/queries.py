@@ -54,17 +54,17 @@ async def reading(pool: Pool, *, asked: bool = True) -> AsyncIterator[Reader]:
     Raises: DatabaseUnavailable; PayloadError ``too_much`` when the time limit ran out on
     something asked (else it is the database that is slow: DatabaseUnavailable).
     """
-    try:
-        with unavailable("reading"):
+    with unavailable("reading"):
+        try:
             async with pool.connection() as conn:
                 await conn.execute(BEGIN_READ)
                 yield Reader(conn)
-    except errors.QueryCanceled as error:
-        if not asked:
-            raise DatabaseUnavailable("reading: the database took longer than 5 s") from error
-        raise PayloadError("too_much", "this took longer than 5 s; ask for less, or a shorter time") from error
-    except errors.DataError as error:
-        raise PayloadError("bad_value", str(error).splitlines()[0]) from error
+        except errors.QueryCanceled as error:
+            if not asked:
+                raise DatabaseUnavailable("reading: the database took longer than 5 s") from error
+            raise PayloadError("too_much", "this took longer than 5 s; ask for less, or a shorter time") from error
+        except errors.DataError as error:
+            raise PayloadError("bad_value", str(error).splitlines()[0]) from error
 
 
 @asynccontextmanager
@@ -379,6 +379,38 @@ SELECT id, text, road, number, grid, lon, lat, generated, version FROM address
 WHERE text ILIKE ALL (%(patterns)s::text[]) AND (%(after)s::text IS NULL OR id > %(after)s)
 ORDER BY id LIMIT %(limit)s
 """
+
+# What has a fixed place, for the rings round an alert.
+DEVICES_IN_BOX: LiteralString = (
+    "SELECT id, kind, name, lon, lat, town, village, grid, "
+    + DEVICE_STATUS
+    + " AS status FROM device WHERE run IS NULL AND NOT disabled AND kind <> 'camera'"
+    + " AND lon BETWEEN %(west)s AND %(east)s AND lat BETWEEN %(south)s AND %(north)s AND "
+    + AREA
+    + " LIMIT 50000"
+)
+
+KEY_PLACES_IN_BOX = """
+SELECT id, kind, name, name_en, lon, lat, address_id, people, town, village, grid, generated FROM key_place
+WHERE lon BETWEEN %(west)s AND %(east)s AND lat BETWEEN %(south)s AND %(north)s LIMIT 50000
+"""
+
+ZONE_RULES = """
+SELECT kind, severity_min, radius_m, action, level, department, name, name_en, why FROM zone_rule
+WHERE (kind = %(kind)s OR (right(kind, 1) = '*' AND (starts_with(%(kind)s, left(kind, -1))
+                                                     OR %(kind)s = left(kind, -2))))
+  AND valid_from <= %(now)s AND (valid_to IS NULL OR valid_to > %(now)s)
+"""
+
+OPEN_ALERTS_IN_BOX: LiteralString = (
+    "SELECT kind, (body #>> '{location,lon}')::float8 AS lon, (body #>> '{location,lat}')::float8 AS lat, "
+    + ALERT_JSON
+    + """ AS alert FROM alert
+WHERE state <> 'closed' AND exercise IS NULL AND (body #>> '{location,lon}')::float8 BETWEEN %(west)s AND %(east)s
+  AND (body #>> '{location,lat}')::float8 BETWEEN %(south)s AND %(north)s AND """
+    + AREA
+    + " ORDER BY id LIMIT 5000"
+)
 
 ADDRESS = "SELECT id, text, road, number, grid, lon, lat, generated, version FROM address WHERE id = %(id)s"
 

@@ -23,22 +23,23 @@ CONNECT_TIMEOUT_S = 5
 POOL_WAIT_S = 10.0
 KEEPALIVES: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
-RETRYABLE_SQLSTATES = frozenset(
+OUR_OWN_CLASSES = frozenset(
     {
-        "40001",  # serialization_failure
-        "40P01",  # deadlock_detected
-        "55P03",  # lock_not_available
-        "57P01",  # admin_shutdown
-        "57P02",  # crash_shutdown
-        "57P03",  # cannot_connect_now
-        "57P05",  # idle_session_timeout
-        "53100",  # disk_full: stop acknowledging, do not drop
-        "53200",  # out_of_memory
-        "53300",  # too_many_connections
-        "25006",  # read_only_sql_transaction: a standby took the name
+        "0A",  # feature not supported
+        "20", "21",  # case not found, cardinality
+        "22",  # data exception: a value the column cannot hold
+        "23",  # integrity constraint
+        "26", "34",  # statement, cursor name
+        "42",  # syntax, unknown table, no right
+        "54",  # program limit: a row too large for its index
+        "P0",  # raised by a function of ours
     }
-)
-"""What the server says when the same work may succeed later (class 08 besides)."""
+)  # fmt: skip
+"""Classes of SQLSTATE that speak of the statement or its values: saying it again does not help.
+
+Everything else (shutdown, disk full, deadlock, cancelled, read-only, I/O error, internal
+error …) speaks of the server: the same work may succeed later, so it is never dropped.
+"""
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -49,7 +50,7 @@ def is_unavailable(error: BaseException) -> bool:
         return False
     state = error.sqlstate
     if state is not None:
-        return state in RETRYABLE_SQLSTATES or state.startswith("08")
+        return state[:2] not in OUR_OWN_CLASSES
     # Without a state the server said nothing: the connection itself broke.
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 

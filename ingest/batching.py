@@ -85,12 +85,24 @@ class Rows:
         )
 
     def waveforms(self) -> tuple[Waveforms, ...]:
-        """The packets as blocks of one rate, length and unit each."""
-        groups: dict[tuple[float, int, str], list[tuple[int, int, Packet, bool]]] = {}
+        """The packets as blocks of one rate, length and unit each.
+
+        A device's packets stay in the order received across blocks: when its shape
+        changes, the packet goes into a block that comes after its last one.
+        """
+        blocks: list[list[tuple[int, int, Packet, bool]]] = []
+        newest_of_shape: dict[tuple[float, int, str], int] = {}
+        newest_of_device: dict[int, int] = {}
         for row in self.packets:
-            packet = row[2]
-            groups.setdefault((packet.rate_hz, packet.samples.shape[1], packet.unit), []).append(row)
-        return tuple(self._waveform_block(rate_hz, unit, rows) for (rate_hz, _, unit), rows in groups.items())
+            _, device, packet, _ = row
+            shape = (packet.rate_hz, packet.samples.shape[1], packet.unit)
+            at = newest_of_shape.get(shape, -1)
+            if at < newest_of_device.get(device, 0):
+                at = newest_of_shape[shape] = len(blocks)
+                blocks.append([])
+            blocks[at].append(row)
+            newest_of_device[device] = at
+        return tuple(self._waveform_block(rows[0][2].rate_hz, rows[0][2].unit, rows) for rows in blocks)
 
     def _waveform_block(self, rate_hz: float, unit: str, rows: list[tuple[int, int, Packet, bool]]) -> Waveforms:
         return Waveforms(

@@ -31,7 +31,7 @@ from ingest.times import check_plausible, parse_time, parse_times
 PAYLOAD_BYTES_MAX = 256 * 1024
 VALUES_MAX = 10_000
 METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-RATE_HZ_MAX = 20_000.0
+RATE_HZ_MIN, RATE_HZ_MAX = 1e-4, 20_000.0
 SEQ_MAX = 2**62
 GAL_IN_M_S2 = 0.01
 AXES = ("x", "y", "z")
@@ -247,8 +247,8 @@ def check_seq(seq: int | None) -> int:
 def decode_waveform(payload: bytes, decoding: Decoding) -> Packet:
     """One packet. Raises: PayloadError."""
     message: WaveformMessage = WAVEFORM(payload)
-    if not (math.isfinite(message.rate_hz) and 0 < message.rate_hz <= RATE_HZ_MAX):
-        raise PayloadError("bad_rate", f"rate_hz {message.rate_hz} is not in 0..{RATE_HZ_MAX:.0f}")
+    if not RATE_HZ_MIN <= message.rate_hz <= RATE_HZ_MAX:
+        raise PayloadError("bad_rate", f"rate_hz {message.rate_hz} is not in {RATE_HZ_MIN}..{RATE_HZ_MAX:.0f}")
     given = [getattr(message, axis) for axis in AXES]
     present = [axis for axis in given if axis is not None]
     if not present:

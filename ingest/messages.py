@@ -95,9 +95,17 @@ def decode(messages: Sequence[Message], rules: Rules) -> tuple[list[Decoded], li
             if topic is not None:
                 decoded.append(decode_one(message, topic, rules))
         except PayloadError as error:
-            device_id, run = (topic.device_id, topic.run) if topic else (None, None)
-            refused.append(Refusal(message, device_id, run, error.reason, error.detail))
+            refused.append(refusal(message, topic, error))
+        except Exception as error:  # noqa: BLE001  ours to mend, but one message must not stop the stream
+            ours = PayloadError("decoder_error", f"{type(error).__name__}: {error}")
+            refused.append(refusal(message, topic, ours))
     return decoded, refused
+
+
+def refusal(message: Message, topic: Topic | None, why: PayloadError) -> Refusal:
+    """A message refused before its device was looked up."""
+    device_id, run = (topic.device_id, topic.run) if topic else (None, None)
+    return Refusal(message, device_id, run, why.reason, why.detail)
 
 
 def decode_one(message: Message, topic: Topic, rules: Rules) -> Decoded:

@@ -37,8 +37,8 @@ def parse_time(value: float | int | str, zone: tzinfo) -> int:
             raise PayloadError("bad_time", f"t is not ISO 8601: {value[:40]!r}") from error
     if isinstance(value, int) and abs(value) >= MS_FROM:
         return check_range(value * 1000)
-    if not math.isfinite(value):
-        raise PayloadError("bad_time", "t is not a finite number")
+    if not math.isfinite(value) or abs(value) > SECONDS_MAX:
+        raise PayloadError("bad_time", "t is not a finite number of seconds within all calendars")
     return check_range(round(value * 1e6))
 
 

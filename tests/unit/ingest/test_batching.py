@@ -70,6 +70,20 @@ def test_packets_of_one_shape_are_one_block() -> None:
     assert first.end_us.tolist() == [(NOW_S - 2) * 1_000_000 + 10_000] * 2
 
 
+def test_packets_of_changing_length_stay_in_order_for_each_device() -> None:
+    def wave(device: str, t: int, n: int) -> Message:
+        body = {"t": NOW_S - 20 + t, "rate_hz": 100, "unit": "gal", "x": [1] * n}
+        return message(f"sensors/{device}/waveform", body)
+
+    rows, _ = rows_of(wave("A", 0, 2), wave("A", 1, 3), wave("B", 0, 2), wave("A", 2, 2), wave("A", 3, 3))
+    blocks = rows.waveforms()
+    for device in (1, 2):
+        starts = [t for w in blocks for t in w.start_us[w.device == device].tolist()]
+        assert starts == sorted(starts)
+    assert sum(len(w) for w in blocks) == 5
+    assert len(blocks) == 4
+
+
 def test_a_part_of_a_batch_keeps_its_rows_and_their_lateness() -> None:
     rows, _ = rows_of(
         message("sensors/A/readings", reading(NOW_S, t_c=1.0)),
