@@ -25,7 +25,7 @@ from domain.readings import Block
 from ingest import metrics
 from ingest.batching import Rows, assemble, mark_late, series_of
 from ingest.ledger import Account
-from ingest.messages import CLOCK_PROPERTY, Message, Refusal, Rules, decode
+from ingest.messages import CLOCK_PROPERTY, Decoded, Message, Refusal, Rules, decode
 from ingest.registry import Admitted, Registry
 from ingest.session import Arrivals, MqttSession
 from ingest.store import IngestStore
@@ -79,8 +79,8 @@ class IngestService:
         decoded, refused = decode(messages, self._rules)
         metrics.IGNORED.inc(len(messages) - len(decoded) - len(refused))
         admitted = await self._until_it_works(lambda: self._registry.admit(decoded, self._rules))
-        rows = await self._assemble(admitted)
-        await self._commit(rows, [*refused, *admitted.refused], Account(admitted.keys))
+        rows, broken = await self._assemble(admitted)
+        await self._commit(rows, [*refused, *admitted.refused, *broken], Account(admitted.keys))
         block = rows.block(self._now_us())
         await self._until_it_works(lambda: self._detect(block))
         for epoch, group in groupby(messages, key=lambda message: message.epoch):
@@ -89,14 +89,14 @@ class IngestService:
             metrics.ACKNOWLEDGED.inc(len(ids))
         self._registry.heard(rows.device, {d.topic.run for d in admitted.decoded if d.topic.run}, self._now_us())
 
-    async def _assemble(self, admitted: Admitted) -> Rows:
-        rows = assemble(admitted.decoded, admitted.keys, admitted.metrics)
+    async def _assemble(self, admitted: Admitted) -> tuple[Rows, list[Refusal]]:
+        rows, broken = assemble_or_refuse(admitted)
         unknown = self._timeliness.unknown(*series_of(rows))
         if unknown:
             for device, series, newest_us in await self._until_it_works(lambda: self._store.floors(unknown)):
                 self._timeliness.set_floor(device, series, newest_us)
         mark_late(rows, self._timeliness)
-        return rows
+        return rows, broken
 
     async def _commit(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> None:
         """Store rows and refusals; what the database will never take becomes a refusal."""
@@ -154,6 +154,24 @@ class IngestService:
                 self.waiting_for_database = False
                 metrics.WAITING.set(0)
                 return result
+
+
+def assemble_or_refuse(admitted: Admitted) -> tuple[Rows, list[Refusal]]:
+    """Columns of a batch; a message that breaks them, by a mistake of ours, is refused instead of all."""
+    try:
+        return assemble(admitted.decoded, admitted.keys, admitted.metrics), []
+    except Exception:
+        log.exception("a message breaks its batch; looking for it")
+    good: list[Decoded] = []
+    broken: list[Refusal] = []
+    for d in admitted.decoded:
+        try:
+            assemble([d], admitted.keys, admitted.metrics)
+            good.append(d)
+        except Exception as error:  # noqa: BLE001  logged above, kept whole in quarantine
+            detail = f"{type(error).__name__}: {error}"
+            broken.append(Refusal(d.message, d.topic.device_id, d.topic.run, "decoder_error", detail))
+    return assemble(good, admitted.keys, admitted.metrics), broken
 
 
 async def finish(batch: Coroutine[None, None, None]) -> None:
