@@ -124,16 +124,25 @@ class Hub:
     async def catch_up(self) -> None:
         """Dispatch all changes after the newest one known; the first call only finds where to begin."""
         if self.newest is None:
-            async with reading(self.pool, asked=False) as reader:
-                row = await reader.row(queries.NEWEST_CURSOR)
-            assert row is not None
-            self.newest = row["cursor"]
+            await self.begin()
             return
         while changes := await self.changes_after(self.newest):
             for change in changes:
                 self.dispatch(change)
                 self.newest = change.cursor
             await asyncio.sleep(0)  # let the writers run between pages
+
+    async def begin(self) -> None:
+        """Find where to begin, once, before the first snapshot or replay.
+
+        What is committed before that is never dispatched: a subscription that was
+        live already would have a hole.
+        """
+        async with reading(self.pool, asked=False) as reader:
+            row = await reader.row(queries.NEWEST_CURSOR)
+        assert row is not None
+        if self.newest is None:  # two may have asked
+            self.newest = row["cursor"]
 
     async def changes_after(self, cursor: int) -> list[Change]:
         """The next page of changes."""
@@ -153,6 +162,8 @@ class Hub:
 
     async def subscribe_alerts(self, client: Client, wanted: SubscribeAlerts) -> None:
         """Snapshot or replay, then live. The caller waits, so that answers come in the order asked."""
+        if self.newest is None:
+            await self.begin()
         subscription = self.dispatcher.add(client, wanted.id, wanted.filter)
         client.subscriptions[wanted.id] = subscription
         try:

@@ -11,8 +11,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api.accounts import disable_user, issue_ticket
-from api.client import Client
-from tests.integration.api_house import MACHONG, WANJIANG, House, LiveClient, eventually, house
+from api.client import Client, Identity
+from api.filters import AlertFilter
+from api.hub import Hub
+from api.messages import SubscribeAlerts
+from domain.people import Actor
+from tests.integration.api_house import MACHONG, WANJIANG, House, LiveClient, eventually, house, now_us
 
 pytestmark = pytest.mark.stack
 __all__ = ["house"]
@@ -52,6 +56,30 @@ async def test_snapshot_then_live(house: House) -> None:
         (third, "cleared", "A1"),
     ]
     assert messages[0]["alert"]["timeline"]["pushed"].endswith("Z")
+
+
+async def test_a_client_that_is_quicker_than_the_hub_misses_nothing(house: House, database_url: str) -> None:
+    """After a restart clients come back before the hub has read where the changes begin."""
+    hub = Hub(house.pool, database_url, now_us)
+    client = Client(Nowhere(), Identity(Actor("dispatcher", "dispatcher", ""), None, 1 << 60))
+    first = await house.writer.raised("A1")
+    await hub.subscribe_alerts(client, SubscribeAlerts("a", AlertFilter(), None))
+    await hub.subscribe_alerts(client, SubscribeAlerts("b", AlertFilter(), first))
+    second = await house.writer.raised("A2")
+    await hub.catch_up()
+    third = await house.writer.raised("A3")
+    await hub.catch_up()
+    frames = [json.loads(text) for text, _ in client.queue]
+    got = [(frame["id"], frame["cursor"]) for frame in frames if frame["type"] == "alert"]
+    assert sorted(got) == [("a", second), ("a", third), ("b", second), ("b", third)]
+
+
+class Nowhere:
+    async def send_text(self, data: str) -> None:
+        pass
+
+    async def close(self, code: int, reason: str | None = None) -> None:
+        pass
 
 
 async def test_a_cut_client_gets_every_missed_change_once_and_in_order(house: House) -> None:
