@@ -330,15 +330,23 @@ WHERE minute >= %(since)s AND (%(device)s::text IS NULL OR device.id = %(device)
     + " ORDER BY minute, ledger.device LIMIT %(limit)s"
 )
 
-QUARANTINE = """
+# What names no device of the area belongs to the city's desk, as everywhere.
+QUARANTINE: LiteralString = (
+    """
 SELECT id, received_at, topic, device_id, run, reason, detail, count, length(payload) AS bytes,
        substring(payload FOR 1000) AS head
 FROM quarantine
 WHERE (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(device)s::text IS NULL OR device_id = %(device)s)
   AND (%(exercise)s::text = 'any' OR run IS NOT DISTINCT FROM %(exercise)s::text)
   AND (%(after)s::bigint IS NULL OR id < %(after)s)
+  AND (%(area)s::text = '' OR EXISTS (
+      SELECT FROM device WHERE device.id = quarantine.device_id AND device.run IS NOT DISTINCT FROM quarantine.run
+      AND """
+    + AREA
+    + """))
 ORDER BY id DESC LIMIT %(limit)s
 """
+)
 
 # For a process without ingest: what changed lately, by key.
 SEEN_AFTER = """

@@ -137,10 +137,14 @@ class IngestStore:
             await self.close()
         if self._conn is None:
             conn = await connect(self._url, name="gridpulse-ingest")
-            with unavailable("preparing the ingest connection"):
-                # Redelivery is normal; its plan must not change with the statistics of an empty table.
-                for statement in STAGING:
-                    await conn.execute(statement.encode())
+            try:
+                with unavailable("preparing the ingest connection"):
+                    # Redelivery is normal; its plan must not change with the statistics of an empty table.
+                    for statement in STAGING:
+                        await conn.execute(statement.encode())
+            except BaseException:
+                await conn.close()
+                raise
             self._conn = conn
         return self._conn
 

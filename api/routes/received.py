@@ -210,7 +210,8 @@ async def quarantine(
     require(session.actor, "quarantine.read")
     after = decode_cursor("quarantine", cursor, int)[0] if cursor else None
     parameters = {
-        "reason": reason, "device": device, "exercise": exercise or None, "after": after, "limit": limit + 1,
+        "area": session.actor.area, "reason": reason, "device": device, "exercise": exercise or None,
+        "after": after, "limit": limit + 1,
     }  # fmt: skip
     async with reading(ports.pool) as reader:
         rows = await reader.rows(queries.QUARANTINE, parameters)

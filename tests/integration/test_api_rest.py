@@ -10,9 +10,21 @@ import httpx2
 import numpy as np
 import pytest
 
+from api import queries
+from api.accounts import issue_token
 from db.devices import DeviceRow, upsert_devices
 from domain.clock import from_us, iso
-from tests.integration.api_house import MACHONG, PASSWORD, T0_US, WANJIANG, House, house, now_us, place_at
+from tests.integration.api_house import (
+    MACHONG,
+    PASSWORD,
+    T0_US,
+    WANJIANG,
+    House,
+    house,
+    now_us,
+    password_hash,
+    place_at,
+)
 
 pytestmark = pytest.mark.stack
 __all__ = ["house"]
@@ -435,6 +447,26 @@ async def test_ledger_and_quarantine(house: House) -> None:
     assert len((await house.get(f"{API}/ledger", device="VB-0001")).json()["items"]) == 1
     (kept,) = (await house.get(f"{API}/quarantine", user="engineer")).json()["items"]
     assert (kept["reason"], kept["head"]) == ("not_json", "\ufffd{")
+
+
+async def test_quarantine_keeps_to_the_area(house: House) -> None:
+    await register(house, sensor("HERE"), sensor("THERE", WANJIANG))
+    async with house.pool.connection() as conn:
+        user = {"name": "eng", "password_hash": password_hash(), "role": "engineer", "area": MACHONG, "demo": False}
+        await conn.execute(queries.ADD_USER, user)
+        house.tokens["eng"] = await issue_token(conn, "eng")
+        await conn.execute(
+            """INSERT INTO quarantine (received_at, topic, device_id, reason, detail, payload, digest)
+               SELECT now(), 'sensors/x/readings', id, 'not_json', 'no', 'secret', id::bytea
+               FROM unnest(%s::text[]) AS given (id)""",
+            [["HERE", "THERE", "NOBODY"]],
+        )
+
+    async def devices(user: str) -> set[str]:
+        return {item["device_id"] for item in (await house.get(f"{API}/quarantine", user=user)).json()["items"]}
+
+    assert await devices("engineer") == {"HERE", "THERE", "NOBODY"}
+    assert await devices("eng") == {"HERE"}
 
 
 # ---------------------------------------------------------------- places

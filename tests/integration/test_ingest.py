@@ -294,6 +294,32 @@ async def test_a_row_the_database_never_takes_is_put_aside(
     assert await ingest.scalar("SELECT reason FROM quarantine") == "store_error"
 
 
+async def test_a_cancelled_statement_is_tried_again_and_quarantines_nothing(
+    ingest: Running, broker: Broker, database_url: str
+) -> None:
+    """An operator's pg_cancel_backend or a statement_timeout says nothing about the data."""
+    async with ingest.pool.connection() as holder, device(broker) as publish:
+        await publish("sensors/C-1/readings", {"t": NOW_S, "values": {"a": 0}})
+        await ingest.until_count("reading", 1)
+        await holder.execute("LOCK TABLE reading IN ACCESS EXCLUSIVE MODE")
+        await publish("sensors/C-1/readings", {"t": NOW_S + 1, "values": {"a": 1}})
+        await publish("sensors/C-1/readings", {"t": NOW_S + 2, "values": {"b": 2}})  # floors are asked for
+
+        async def cancelled() -> bool:
+            return bool(
+                await ingest.scalar(
+                    "SELECT coalesce(bool_or(pg_cancel_backend(pid)), false) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name = 'gridpulse-ingest' "
+                    "AND wait_event_type = 'Lock'"
+                )
+            )
+
+        for _ in range(3):
+            await until(cancelled, "ingest waiting for the lock")
+    await ingest.until_count("reading", 3)
+    assert await ingest.scalar("SELECT count(*) FROM quarantine") == 0
+
+
 async def test_the_database_going_away_loses_nothing(ingest: Running, broker: Broker, admin_url: str) -> None:
     name = await ingest.scalar("SELECT current_database()")
 
