@@ -18,6 +18,14 @@ DETECTIONS_IGNORED = Counter("gridpulse_detections_ignored", "Detections that ch
 WRITE_CONFLICTS = Counter(
     "gridpulse_alert_write_conflicts", "Batches decided again because an alert had changed meanwhile"
 )
+TRIPS_BEGUN = Counter("gridpulse_trips_begun", "Trips of trucks that began")
+HANDOVERS = Counter("gridpulse_handovers", "Hand-overs at borders that were written")
+TRACKS_FOLDED = Counter(
+    "gridpulse_tracks_folded_again", "Tracks folded from stored positions: a vehicle's first points, late points"
+)
+POSITIONS_TOO_LATE = Counter(
+    "gridpulse_positions_too_late", "Positions more than a day late: on the track, but they change no trip"
+)
 
 STAGES = ("sampled", "received", "committed", "detected", "placed")
 

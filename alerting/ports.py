@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
-from alerting.dispatch.duties import DutyRow
+from alerting.dispatch.duties import Context, DutyRow
+from alerting.dispatch.rota import Rota
 from alerting.lifecycle import Change
 from alerting.rules import Rule
 from domain.alerts import Alert
@@ -43,6 +45,14 @@ class AlertStore(Protocol):
 
     async def load_duties(self) -> list[DutyRow]:
         """All duty rows, the defaults put in first when there are none."""
+        ...
+
+    async def duty_stamp(self) -> str:
+        """Changes whenever what ``load_duties`` and ``load_duty_context`` read has changed."""
+        ...
+
+    async def load_duty_context(self, zone: ZoneInfo) -> tuple[Context, Rota]:
+        """What duty rows refer to: the calendar, whose things are, and who is on duty."""
         ...
 
     async def load_open(self) -> list[Alert]:

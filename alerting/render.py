@@ -23,10 +23,12 @@ def _us(text: str | None) -> int | None:
 
 
 def _place(place: Place) -> dict[str, Any]:
+    neighbours = {"neighbours": list(place.neighbours)} if place.neighbours else {}
     return {
         "address_id": place.address_id, "address": place.address, "distance_m": place.distance_m,
         "score": place.score, "method": place.method, "grid": place.grid, "village": place.village,
         "town": place.town, "names": dict(place.names), "data_version": place.data_version,
+        **neighbours,
     }  # fmt: skip
 
 
@@ -72,7 +74,9 @@ def alert_of(body: Mapping[str, Any], rule: str, device: int, episode_us: int) -
         episode_us=episode_us, started_us=started_us, updated_us=updated_us, cleared_us=_us(body["cleared_at"]),
         late=body["late"], count=body["count"], value=body["value"], limit=body["limit"], unit=body["unit"],
         metric=body["metric"], lon=location.get("lon"), lat=location.get("lat"), exercise=body["exercise"],
-        place=Place(**{**place, "names": dict(place["names"])}),
+        place=Place(**{
+            **place, "names": dict(place["names"]), "neighbours": tuple(place.get("neighbours", ())),
+        }),
         duty=tuple(Duty(d["unit"], d["role"], d["why"], d.get("name", {})) for d in body["duty"]),
         evidence={
             "rule": evidence["rule"], "features": evidence["features"],

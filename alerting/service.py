@@ -20,15 +20,20 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from alerting import lifecycle
 from alerting.detectors.bank import DetectorBank
-from alerting.dispatch.duties import DutyRow, Routing
-from alerting.dispatch.duties import route as route_duties
-from alerting.dispatch.matters import kind_of, matches, matter_of
+from alerting.dispatch.duties import Asked, Routing
+from alerting.dispatch.matters import kind_of, matter_of
+from alerting.dispatch.rota import OnDuty, Rota
+from alerting.dispatch.table import DutyTable
+from alerting.dispatch.windows import CITY_ZONE
 from alerting.lifecycle import Change, Ignored, Raise
 from alerting.metrics import ALERTS_RAISED, DETECTIONS, DETECTIONS_IGNORED, WRITE_CONFLICTS, stage_seconds
+from alerting.neighbours import explained, with_neighbours
 from alerting.ports import AlertStore, Pair, Stale, Write
+from alerting.replacing import own_point, replaced
 from alerting.rules import Rule
 from alerting.ulid import ulid
 from domain.alerts import Alert, Detection
@@ -44,6 +49,7 @@ DETECTOR = "detector"
 SYSTEM = "system"
 ATTEMPTS = 5
 RELOAD_US = 30_000_000
+MOVES_AT_ONCE = 500
 
 PlaceAll = Callable[[Sequence[tuple[Device, float | None, float | None]]], list[Place]]
 
@@ -78,6 +84,7 @@ class AlertService:
         place: PlaceAll,
         now_us: Callable[[], int],
         observe_stage: Callable[[str, float], None] | None = None,
+        zone: ZoneInfo = CITY_ZONE,
     ) -> None:
         self._store = store
         self._device = device
@@ -87,8 +94,10 @@ class AlertService:
         self._bank = DetectorBank(rules, device, metric_names)
         self._newest: dict[Pair, Alert] = {}
         self._pending: list[_Noticed] = []
-        self._duties: list[DutyRow] = []
-        self._duties_of: dict[str, list[DutyRow]] = {}
+        self._zone = zone
+        self._duties = DutyTable([])
+        self._rota = Rota()
+        self._duty_stamp = ""
         self._reloaded_us = 0
         self._writing = asyncio.Lock()
 
@@ -117,6 +126,16 @@ class AlertService:
             if self._pending:
                 await self._write_all_pending()
 
+    async def take(self, detections: Sequence[Detection], committed_us: int) -> None:
+        """Detections of who judges longer than a block, like trips. Twice is harmless; raises as ``handle``."""
+        async with self._writing:
+            now = self._now_us()
+            for detection in detections:
+                DETECTIONS.labels(detection.rule, detection.phase).inc()
+                self._pending.append(_Noticed(detection, committed_us, now))
+            if self._pending:
+                await self._write_pending()
+
     async def act(self, action: str, alert_id: str, body: dict[str, Any], actor: Actor) -> dict[str, Any]:
         """A person's action; returns the alert's JSON afterwards.
 
@@ -140,6 +159,32 @@ class AlertService:
         self._learn(alert)
         return current
 
+    async def replace_places(self, because: str) -> int:
+        """Place open alerts anew after the division changed, each with a record; returns how many moved.
+
+        Call it once ``place`` answers by the new division. Raises DatabaseUnavailable;
+        call again then, what has moved already stays as it is.
+        """
+        moved, conflicts = 0, 0
+        found: dict[str, Place] = {}
+        while True:
+            # Under the lock no alert is on its way that was placed by the old division.
+            async with self._writing:
+                writes = self._moves(await self._store.load_open(), found, because)
+                written = await self._store.write(writes) if writes else []
+                if not isinstance(written, Stale):
+                    for write in writes:
+                        self._learn(write.change.alert)
+            if isinstance(written, Stale):
+                conflicts += 1
+                WRITE_CONFLICTS.inc()
+                if conflicts == ATTEMPTS:
+                    raise DatabaseUnavailable(f"alerts changed under {ATTEMPTS} attempts to place them anew")
+            else:
+                moved += len(writes)
+                if len(writes) < MOVES_AT_ONCE:
+                    return moved
+
     async def tick(self, now_us: int) -> None:
         """End shelvings whose time has come and read duties anew now and then; call each second or so."""
         for alert_id in await self._store.due_shelves(now_us):
@@ -157,10 +202,48 @@ class AlertService:
             await self.load_duties()
             self._reloaded_us = now_us
 
-    def route(self, kind: str, severity: int, place: Place) -> Routing:
-        """Who would be told now, and why; ``kind`` may be a matter code (``standard:code``)."""
-        known = kind_of(kind) if ":" in kind else kind
-        return route_duties(known or kind, severity, place, self._duties, self._now_us())
+    def route(
+        self,
+        kind: str,
+        severity: int,
+        place: Place,
+        *,
+        matter: str | None = None,
+        at_us: int | None = None,
+        lon: float | None = None,
+        lat: float | None = None,
+    ) -> Routing:
+        """Who would be told (now, unless ``at_us``), and why.
+
+        ``kind`` may be a matter's code (``standard:code``), or empty when ``matter`` is
+        given; ``lon``, ``lat`` (WGS-84) find works with a permit nearby.
+        """
+        if ":" in kind:
+            kind, matter = "", matter or kind
+        known = kind or kind_of(matter or "") or ""
+        at_us = self._now_us() if at_us is None else at_us
+        asked = Asked(known, severity, place, at_us, matter or matter_of(known) or "", lon=lon, lat=lat)
+        own = self._duties.explain(asked)
+        return explained(own, place, lambda beside: self._duties.explain(replace(asked, place=beside)))
+
+    def on_duty(self, unit: str, at_us: int) -> OnDuty:
+        """Who of a unit is on duty at a time, and who takes over."""
+        return self._rota.on_duty(unit, at_us)
+
+    def _moves(self, alerts: Sequence[Alert], found: dict[str, Place], because: str) -> list[Write]:
+        """The next alerts that lie elsewhere now, at most ``MOVES_AT_ONCE``; ``found`` keeps places asked for."""
+        unasked = [alert for alert in alerts if alert.id not in found and alert.state != "closed"]
+        asked = [(device := self._known(alert.device), *own_point(alert, device)) for alert in unasked]
+        places = self._place(asked) if asked else []
+        found.update(zip((alert.id for alert in unasked), places, strict=True))
+        at_us = self._now_us()
+        writes: list[Write] = []
+        for alert in alerts:
+            change = replaced(alert, found[alert.id], at_us, because) if alert.id in found else None
+            if change is not None and len(writes) < MOVES_AT_ONCE:
+                told = replace(change.alert, duty=self._duty(change.alert, at_us))
+                writes.append(Write(replace(change, alert=told), SYSTEM, at_us))
+        return writes
 
     # ------------------------------------------------------------ detections to changes
 
@@ -232,14 +315,15 @@ class AlertService:
         alert = change.alert
         if before is None or alert.severity == before.severity:
             return change
-        duty = self._duty(alert.kind, alert.severity, alert.place, at_us)
-        return replace(change, alert=replace(alert, duty=duty))
+        return replace(change, alert=replace(alert, duty=self._duty(alert, at_us)))
 
-    def _duty(self, kind: str, severity: int, place: Place, at_us: int) -> tuple[Duty, ...]:
-        rows = self._duties_of.get(kind)
-        if rows is None:
-            rows = self._duties_of[kind] = [row for row in self._duties if matches(row.kind, kind)]
-        return route_duties(kind, severity, place, rows, at_us).duties
+    def _duty(self, alert: Alert, at_us: int) -> tuple[Duty, ...]:
+        asked = Asked(
+            alert.kind, alert.severity, alert.place, at_us, alert.matter or "", alert.device_id, alert.device_kind,
+            alert.lon, alert.lat,
+        )  # fmt: skip
+        own = self._duties.route(asked)
+        return with_neighbours(own, alert.place, lambda beside: self._duties.route(replace(asked, place=beside)))
 
     def _places(self, onsets: Sequence[Detection]) -> dict[int, Place]:
         asked = [(self._known(d.device), d.lon, d.lat) for d in onsets]
@@ -252,19 +336,20 @@ class AlertService:
     def _alert(self, n: _Noticed, place: Place, placed_us: int) -> Alert:
         d, device = n.detection, self._known(n.detection.device)
         here = (d.lon, d.lat) if d.lon is not None else (device.lon, device.lat)
-        return Alert(
+        alert = Alert(
             id=ulid(placed_us), version=1, kind=d.kind, matter=matter_of(d.kind), rule=d.rule, severity=d.severity,
             condition="active", state="new", title=d.title, device=d.device, device_id=device.id,
             device_kind=device.kind, episode_us=d.episode_us, started_us=d.at_us, updated_us=placed_us,
             cleared_us=None, late=d.late, count=1, value=d.value, limit=d.limit, unit=d.unit, metric=d.metric,
             lon=here[0], lat=here[1], exercise=device.run, place=place,
-            duty=self._duty(d.kind, d.severity, place, placed_us),
             evidence={"rule": d.rule, "window_us": d.window_us, "features": {**d.features, **d.evidence}},
             timeline_us={
                 "sampled": d.sampled_us, "received": d.received_us, "committed": n.committed_us,
                 "detected": n.detected_us, "placed": placed_us,
             },
         )  # fmt: skip
+        alert.duty = self._duty(alert, placed_us)
+        return alert
 
     # ------------------------------------------------------------ memory
 
@@ -303,6 +388,11 @@ class AlertService:
                 self._newest[pair] = found[pair]
 
     async def load_duties(self) -> None:
-        """Read the duty table anew. Raises: DatabaseUnavailable."""
-        self._duties = await self._store.load_duties()
-        self._duties_of.clear()
+        """Read the duty tables again if they have changed. Raises: DatabaseUnavailable."""
+        stamp = await self._store.duty_stamp()
+        if stamp == self._duty_stamp:
+            return
+        rows = await self._store.load_duties()
+        context, self._rota = await self._store.load_duty_context(self._zone)
+        self._duties = await asyncio.to_thread(DutyTable, rows, context)
+        self._duty_stamp = stamp

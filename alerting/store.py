@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString
+from zoneinfo import ZoneInfo
 
 import msgspec
 from psycopg import AsyncConnection
 
 from alerting.default_rules import DEFAULT_RULES
 from alerting.dispatch.defaults import DEFAULT_DUTIES
-from alerting.dispatch.duties import DutyRow
+from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.matters import MATTERS
+from alerting.dispatch.rota import Rota
+from alerting.duty_store import read_context, read_in_force, read_stamp
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
 from alerting.rules import Rule, parse_rules
@@ -36,13 +39,10 @@ WHERE NOT EXISTS (SELECT 1 FROM rule)"""
 SELECT_RULES = "SELECT id, detector, kind, version, enabled, settings FROM rule ORDER BY id"
 
 SEED_DUTIES = """
-INSERT INTO duty (kind, severity_min, level, department, name, name_en, role, place, why)
+INSERT INTO duty (kind, severity_min, level, department, name, name_en, role, place, why, source, within_m)
 SELECT * FROM unnest(%s::text[], %s::int2[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                     %s::text[], %s::text[])
+                     %s::text[], %s::text[], %s::text[], %s::float8[])
 WHERE NOT EXISTS (SELECT 1 FROM duty)"""
-SELECT_DUTIES = """
-SELECT kind, level, department, name, name_en, role, why, severity_min, place, valid_from, valid_to
-FROM duty ORDER BY id"""
 SEED_MATTERS = """
 INSERT INTO matter (code, name, name_en, standard)
 SELECT code, name, name_en, split_part(code, ':', 1) FROM unnest(%s::text[], %s::text[], %s::text[])
@@ -69,10 +69,11 @@ ON CONFLICT DO NOTHING RETURNING id"""
 UPDATE_ALERTS = """
 UPDATE alert a
 SET version = n.version, cursor = n.cursor, severity = n.severity, condition = n.condition, state = n.state,
-    shelved_until = n.shelved_until, updated_at = n.updated_at, body = n.body
+    shelved_until = n.shelved_until, town = n.town, village = n.village, grid = n.grid,
+    updated_at = n.updated_at, body = n.body
 FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::int2[], %s::text[], %s::text[], %s::timestamptz[],
-            %s::timestamptz[], %s::jsonb[])
-     AS n (id, version, cursor, severity, condition, state, shelved_until, updated_at, body)
+            %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::jsonb[])
+     AS n (id, version, cursor, severity, condition, state, shelved_until, town, village, grid, updated_at, body)
 WHERE a.id = n.id"""
 INSERT_CHANGES = """
 INSERT INTO alert_change (cursor, alert_id, version, change, actor, at, reason, exercise, body)
@@ -100,11 +101,6 @@ def _time(us: int | None) -> datetime | None:
     return None if us is None else from_us(us)
 
 
-def _duty(row: Sequence[Any]) -> DutyRow:
-    *words, valid_from, valid_to = row
-    return DutyRow(*[*words, to_us(valid_from), None if valid_to is None else to_us(valid_to)])
-
-
 def _alert(row: Sequence[Any]) -> Alert:
     rule, device, episode, body = row
     return alert_of(body, rule, device, to_us(episode))
@@ -130,7 +126,8 @@ class PostgresAlertStore:
     async def load_duties(self) -> list[DutyRow]:
         """All duty rows, the defaults (and our matters) put in first when there are none."""
         duties = [
-            [d.kind, d.severity_min, d.level, d.department, d.name, d.name_en, d.role, d.place, d.why]
+            [d.kind, d.severity_min, d.level, d.department, d.name, d.name_en, d.role, d.place, d.why,
+             d.source, d.within_m]
             for d in DEFAULT_DUTIES
         ]
         matters = {code: [code, name, name_en] for code, name, name_en in MATTERS.values()}
@@ -139,8 +136,19 @@ class PostgresAlertStore:
                 await conn.execute(SEED_LOCK, [locks.ALERT_DEFAULTS])
                 await conn.execute(SEED_DUTIES, _columns(duties))
                 await conn.execute(SEED_MATTERS, _columns(list(matters.values())))
-                rows = await (await conn.execute(SELECT_DUTIES)).fetchall()
-        return [_duty(row) for row in rows]
+                return await read_in_force(conn)
+
+    async def duty_stamp(self) -> str:
+        """Changes whenever what ``load_duties`` and ``load_duty_context`` read has changed."""
+        with unavailable("reading duties"):
+            async with self._pool.connection() as conn:
+                return await read_stamp(conn)
+
+    async def load_duty_context(self, zone: ZoneInfo) -> tuple[Context, Rota]:
+        """What duty rows refer to: the calendar in the city's zone, whose things are, and who is on duty."""
+        with unavailable("reading duties"):
+            async with self._pool.connection() as conn:
+                return await read_context(conn, zone)
 
     async def load_open(self) -> list[Alert]:
         """Alerts not closed, or closed with their condition still active; oldest episode first."""
@@ -266,7 +274,7 @@ def _update_row(write: Write, cursor: int, body: str) -> list[Any]:
     a = write.change.alert
     return [
         a.id, a.version, cursor, a.severity, a.condition, a.state, _time(a.shelved_until_us),
-        from_us(a.updated_us), body,
+        a.place.town, a.place.village, a.place.grid, from_us(a.updated_us), body,
     ]  # fmt: skip
 
 

@@ -84,6 +84,8 @@ ID = {"type": "string", "maxLength": messages.ID_MAX}
 CURSOR = {"type": "integer", "minimum": 0}
 ALERT = {"type": "object", "description": "the alert of GET /api/v1/alerts/{id}"}
 ITEMS = {"type": "array", "items": {"type": "object"}}
+TIME = {"type": "string", "format": "date-time"}
+SIDE = {"type": "object", "description": "town, name (zh, en), village, grid, at: the last or first point there"}
 
 CLIENT_SAYS: dict[str, dict[str, Any]] = {
     "hello": thing(["type"], type={"const": "hello"}, ticket={"type": "string"}, token={"type": "string"}),
@@ -107,6 +109,14 @@ SERVER_SAYS: dict[str, dict[str, Any]] = {
     "reload": thing(["type", "id", "reason"], type={"const": "reload"}, id=ID, reason={"type": "string"}),
     "devices": thing(["type", "id", "items"], type={"const": "devices"}, id=ID, items=ITEMS),
     "vehicles": thing(["type", "id", "items"], type={"const": "vehicles"}, id=ID, items=ITEMS),
+    "handover": thing(
+        ["type", "id", "seq", "change", "vehicle", "left", "entered", "crossed_at", "yours", "text"],
+        type={"const": "handover"}, id=ID, seq=CURSOR, change={"enum": ["crossed", "withdrawn"]},
+        vehicle={"type": "string"}, trip={"type": ["string", "null"]}, left=SIDE, entered=SIDE, crossed_at=TIME,
+        location={"type": "object"}, bed={"type": ["string", "null"]}, over_gap={"type": "boolean"},
+        late={"type": "boolean"}, exercise={"type": ["string", "null"]}, yours={"type": ["boolean", "null"]},
+        text=thing(["zh", "en"], zh={"type": "string"}, en={"type": "string"}),
+    ),
     "waveform": thing(
         ["type", "id", "device", "items"], type={"const": "waveform"}, id=ID, device={"type": "string"}, items=ITEMS
     ),

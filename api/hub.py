@@ -16,6 +16,7 @@ from api.changes import Change, change_of, stage_seconds
 from api.client import Client, Identity
 from api.dispatch import Dispatcher, Subscription, reload_reason
 from api.feed import Feed, LocatePoints, ValueSubscription
+from api.handovers import Handovers
 from api.messages import SIGNED_OUT, SubscribeAlerts, SubscribeValues, frame
 from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
 from api.poll import poll_values, positions_since
@@ -66,6 +67,7 @@ class Hub:
         self.registry = Registry(pool, database_url)
         self.dispatcher = Dispatcher()
         self.feed = Feed(lambda: self.registry.devices, self.registry.metric, locate)
+        self.handovers = Handovers(pool, database_url, self.feed)
         self.clients: dict[Client, None] = {}
         self.newest: int | None = None
         self.pushed: dict[str, tuple[int, int]] = {}
@@ -78,6 +80,7 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.follow(), name="live-follow")
             group.create_task(self.registry.run(), name="live-registry")
+            group.create_task(self.handovers.run(), name="live-handovers")
             group.create_task(self.tick_values(), name="live-values")
             group.create_task(self.keep_pushed(), name="live-pushed")
             group.create_task(self.recheck_all(), name="live-recheck")

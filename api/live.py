@@ -32,6 +32,7 @@ HELLO_S = 5.0
 LAST_WORDS_S = 5.0
 """How long a client that is being closed may take to read its last message."""
 
+CANCEL_AGAIN_S = 0.5
 MESSAGES_BURST = 50
 MESSAGES_EVERY_S = 0.2
 SUBSCRIPTIONS_MAX = 20
@@ -126,15 +127,28 @@ async def serve(websocket: WebSocket, ports: ApiPorts, identity: Identity) -> No
         await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ports.hub.leave(client)
-        writer.cancel()
-        reader.cancel()
-        for ended in await asyncio.gather(writer, reader, return_exceptions=True):
-            if isinstance(ended, Exception) and not isinstance(ended, WebSocketDisconnect | OSError):
-                log.error("a live client's task failed", exc_info=ended)
+        for error in await ended(writer, reader):
+            if not isinstance(error, WebSocketDisconnect | OSError):
+                log.error("a live client's task failed", exc_info=error)
     if client.closing is not None:
         LIVE_REFUSED.labels(str(client.closing[0])).inc()
         if client.closing[0] == messages.LAGGING:
             LIVE_LAGGING.inc()
+
+
+async def ended(*tasks: asyncio.Task[None]) -> list[Exception]:
+    """Cancel tasks until they have ended; what they failed with.
+
+    Once is not enough: Python 3.11's ``wait_for``, which psycopg waits with, loses a
+    cancellation that comes together with its result. A replay that went on would wait
+    for room in a queue that nobody empties any more.
+    """
+    while going := [task for task in tasks if not task.done()]:
+        for task in going:
+            task.cancel()
+        await asyncio.wait(going, timeout=CANCEL_AGAIN_S)
+    errors = [None if task.cancelled() else task.exception() for task in tasks]
+    return [error for error in errors if isinstance(error, Exception)]
 
 
 async def read(websocket: WebSocket, ports: ApiPorts, client: Client) -> None:

@@ -13,6 +13,8 @@ from api.hub import Hub
 from db.pool import Pool
 from domain.people import Actor
 from domain.places import Duty, Place
+from geo.borders import Ground, empty_ground
+from geo.search import Found
 
 Readiness = Mapping[str, Mapping[str, Any]]
 """Check name → ``{"ok": bool, "detail": str}``."""
@@ -37,9 +39,45 @@ class Locate(Protocol):
 class Route(Protocol):
     """Who would be told."""
 
-    def __call__(self, kind: str, severity: int, place: Place) -> tuple[Sequence[Duty], Sequence[str]]:
-        """The duties and, step by step, why."""
+    def __call__(
+        self,
+        kind: str,
+        severity: int,
+        place: Place,
+        *,
+        matter: str | None = None,
+        at_us: int | None = None,
+        lon: float | None = None,
+        lat: float | None = None,
+    ) -> tuple[Sequence[Duty], Sequence[Any]]:
+        """The duties and, step by step, why; now unless ``at_us``. WGS-84 degrees find works nearby."""
         ...
+
+
+class OnDuty(Protocol):
+    """Who of a unit answers at a time."""
+
+    def __call__(self, unit: str, at_us: int) -> Mapping[str, Any]:
+        """``people`` (name, contact), ``desk``, ``why``, ``until`` and ``then``; times are ISO 8601 or None."""
+        ...
+
+
+def desk_only(unit: str, at_us: int) -> Mapping[str, Any]:
+    """For a house without a rota."""
+    return {"people": [], "desk": True, "why": "", "until": None, "then": []}
+
+
+class Search(Protocol):
+    """Addresses and places by what people type."""
+
+    def __call__(self, typed: str, limit: int) -> Sequence[Found] | None:
+        """A few places and up to ``limit`` addresses, each best first; None when there is no index (yet)."""
+        ...
+
+
+def no_search(typed: str, limit: int) -> Sequence[Found] | None:
+    """For a house without an index: the database is asked for the words."""
+    return None
 
 
 class PlaceDevice(Protocol):
@@ -55,8 +93,8 @@ class ApiPorts:
     """All that ``create_app`` is given.
 
     ``readiness``: the checks of ``/readyz`` beside the API's own; ``now_us``: the
-    wall clock, microseconds since 1970; ``demo``: demo accounts exist;
-    ``run_mode``: all | ingest | api.
+    wall clock, microseconds since 1970; ``demo``: demo accounts exist; ``run_mode``:
+    all | ingest | api; ``ground``: outlines and addresses as they are now.
     """
 
     pool: Pool
@@ -70,3 +108,6 @@ class ApiPorts:
     demo: bool = False
     run_mode: str = "all"
     timezone: str = "Asia/Shanghai"
+    on_duty: OnDuty = desk_only
+    ground: Callable[[], Ground] = empty_ground
+    search: Search = no_search

@@ -420,6 +420,10 @@ WHERE state <> 'closed' AND exercise IS NULL AND (body #>> '{location,lon}')::fl
     + " ORDER BY id LIMIT 5000"
 )
 
+ADDRESSES_BY_ID = """
+SELECT id, text, road, number, grid, lon, lat, generated, version FROM address WHERE id = ANY (%(ids)s)
+"""
+
 ADDRESS = "SELECT id, text, road, number, grid, lon, lat, generated, version FROM address WHERE id = %(id)s"
 
 # ---------------------------------------------------------------- people
@@ -477,3 +481,24 @@ INSERT INTO audit (actor, action, target, body) VALUES (%(actor)s, %(action)s, %
 """
 
 TOWNS_NAMED = "SELECT code FROM region WHERE level = 'town' AND name = %(name)s AND valid_to IS NULL"
+
+# ---------------------------------------------------------------- trips
+
+NEWEST_HANDOVER = "SELECT coalesce(max(seq), 0) AS seq FROM handover"
+
+HANDOVERS_AFTER = """
+SELECT seq, change, exercise, body FROM handover WHERE seq > %(seq)s ORDER BY seq LIMIT %(limit)s
+"""
+
+HANDOVERS_OF_TRIPS = """
+SELECT seq, trip_id, change, body FROM handover WHERE trip_id = ANY (%(trips)s::text[]) ORDER BY seq
+"""
+
+TRIPS = """
+SELECT id, started_at, body FROM trip
+WHERE device = %(device)s AND state <> 'withdrawn'
+  AND (%(area)s::text = ''
+       OR EXISTS (SELECT 1 FROM trip_leg WHERE trip_id = trip.id AND starts_with(code, %(area)s)))
+  AND (%(after)s::timestamptz IS NULL OR (started_at, id) < (%(after)s, %(after_id)s))
+ORDER BY started_at DESC, id DESC LIMIT %(limit)s
+"""

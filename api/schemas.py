@@ -178,8 +178,11 @@ def page(items: Sequence[Any], next_: str | None, **members: Any) -> Response:
 
 
 def place_json(place: Place) -> dict[str, Any]:
-    """A place in the contract's form."""
-    return asdict(place)
+    """A place in the contract's form; ``neighbours`` only where there are some."""
+    shown = asdict(place)
+    if not place.neighbours:
+        del shown["neighbours"]
+    return shown
 
 
 def location(lon: float | None, lat: float | None) -> dict[str, float] | None:

@@ -49,6 +49,10 @@ async def purge_run(conn: Connection, run: str) -> dict[str, int]:
             cursor = await conn.execute(f"DELETE FROM {table} WHERE device = ANY(%s)".encode(), [keys])
             removed[table] = cursor.rowcount
         statements = {
+            "handover": "DELETE FROM handover WHERE exercise = %s",
+            "case_step": "DELETE FROM case_step WHERE case_id IN (SELECT case_id FROM trip WHERE exercise = %s)",
+            "trip": "DELETE FROM trip WHERE exercise = %s",
+            "case_file": "DELETE FROM case_file WHERE body ->> 'exercise' = %s",
             "alert_change": "DELETE FROM alert_change WHERE exercise = %s",
             "alert": "DELETE FROM alert WHERE exercise = %s",
             "incident": "DELETE FROM incident WHERE exercise = %s",

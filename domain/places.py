@@ -17,7 +17,9 @@ class Place:
     """Where a point lies and how sure we are.
 
     ``method``: device, building, nearest, text, ``camera field of view``, town
-    only, or none; ``score`` in 0..1; ``distance_m`` to the address, metres.
+    only, area, or none; ``score`` in 0..1; ``distance_m`` to the address, metres.
+    ``neighbours``: codes of territories whose border is near (``geo.borders``), nearest
+    first; their names stand in ``names`` by code.
     """
 
     address_id: str | None
@@ -30,6 +32,7 @@ class Place:
     town: str | None
     names: dict[str, str]
     data_version: str
+    neighbours: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:

@@ -7,14 +7,22 @@ address   25 digits = 2 province + 2 city + 2 district + 3 town + 3 village + 2 
           + 5 building + 6 room (Shenzhen's SZDB/Z rule); the first 19 name the building,
           room 000000 is the building as a whole. The base grid is the cell's number,
           so addresses reach cells 001-099 only.
+component 17 digits = 6 division + 2 major + 3 minor + 6 sequence (GB/T 47678.5-2026)
+matter    11 digits = 6 division + 2 major + 3 minor (GB/T 47678.5-2026); a kind of
+          matter in a city, no single event
+device    20 digits = 8 centre (2 province, 2 city, 2 district, 2 base) + 2 industry
+          + 3 type + 1 network + 6 sequence (GB/T 28181, rule A)
 
 A shorter code is a prefix of the longer one, except that an address carries the
 cell's number with two digits. Cities without districts write district 00.
-Nothing here knows which codes exist; that is what the region table is for.
+Nothing here knows which divisions exist; that is what the region table is for.
+Major classes and the industries and types of GB/T 28181 are short lists of their
+standards and are checked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domain.errors import CodeError
@@ -24,6 +32,17 @@ CITIES_WITHOUT_DISTRICTS = frozenset({"4419", "4420", "4604", "6202"})
 
 _TOWN_KINDS = ((1, 99, "街道"), (100, 199, "镇"), (200, 399, "乡"), (400, 599, "类似乡级"))
 _VILLAGE_KINDS = ((1, 199, "居委会"), (200, 399, "村委会"), (400, 499, "类似居委会"), (500, 599, "类似村委会"))
+
+
+COMPONENT_CLASSES = {"01": "市政公用设施", "02": "交通设施", "03": "市容环卫", "04": "园林绿化", "05": "其他"}
+MATTER_CLASSES = {
+    **{number: f"{name}异常" for number, name in COMPONENT_CLASSES.items()},
+    "06": "市容环境", "07": "宣传广告", "08": "施工管理", "09": "街面秩序", "10": "其他事项",
+}  # fmt: skip
+
+_GB28181_INDUSTRIES = frozenset({*range(15), *range(40, 46)})
+_GB28181_TYPES = ((111, 139, "front-end device"), (200, 216, "centre"), (300, 399, "user at the centre"),
+                  (400, 499, "user at a terminal"), (500, 599, "platform"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,52 @@ class AddressCode:
         return self.code[:19]
 
 
+@dataclass(frozen=True, slots=True)
+class ComponentCode:
+    """One piece of city furniture: where it is registered, what it is, its number."""
+
+    code: str
+    division: str
+    kind: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatterCode:
+    """A kind of matter as a city uses it; ``kind`` are the five digits of the standard."""
+
+    code: str
+    division: str
+    kind: str
+
+    @property
+    def class_name(self) -> str:
+        """The major class's Chinese name."""
+        return MATTER_CLASSES[self.kind[:2]]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDeviceCode:
+    """A GB/T 28181 device; ``kind`` is the three digits of its type (131 camera, 134 alarm input)."""
+
+    code: str
+    centre: str
+    industry: str
+    kind: str
+    network: str
+    sequence: int
+
+    @property
+    def division(self) -> str:
+        """The 6-digit division of its centre."""
+        return self.centre[:6]
+
+    @property
+    def family(self) -> str:
+        """What its type's range stands for."""
+        return next(name for low, high, name in _GB28181_TYPES if low <= int(self.kind) <= high)
+
+
 def parse_division(code: str) -> Division:
     """A 6, 9 or 12-digit division; 12 digits ending in 000 are the town of the first 9."""
     _digits(code, (6, 9, 12), "a division")
@@ -119,6 +184,33 @@ def parse_address(code: str) -> AddressCode:
     return AddressCode(code, village, base_grid, building, room)
 
 
+def parse_component(code: str) -> ComponentCode:
+    """A 17-digit component."""
+    _digits(code, (17,), "a component")
+    kind = _standard_kind(code, COMPONENT_CLASSES, "component")
+    sequence = int(code[11:])
+    if sequence == 0:
+        raise CodeError(f"component {code!r}: digits 12-17 are 000000; components are numbered from 000001")
+    return ComponentCode(code, code[:6], kind, sequence)
+
+
+def parse_matter_code(code: str) -> MatterCode:
+    """An 11-digit matter."""
+    _digits(code, (11,), "a matter")
+    return MatterCode(code, code[:6], _standard_kind(code, MATTER_CLASSES, "matter"))
+
+
+def parse_video_device(code: str) -> VideoDeviceCode:
+    """A 20-digit GB/T 28181 device, rule A."""
+    _digits(code, (20,), "a GB/T 28181 device")
+    _check_city(code)
+    if int(code[8:10]) not in _GB28181_INDUSTRIES:
+        raise CodeError(f"GB/T 28181 device {code!r}: digits 9-10 ({code[8:10]}) are no industry (00-14, 40-45)")
+    if not any(low <= int(code[10:13]) <= high for low, high, _ in _GB28181_TYPES):
+        raise CodeError(f"GB/T 28181 device {code!r}: digits 11-13 ({code[10:13]}) are no type (111-599)")
+    return VideoDeviceCode(code, code[:8], code[8:10], code[10:13], code[13], int(code[14:]))
+
+
 def cell_code(village: str, sequence: int) -> str:
     """The 15-digit code of cell number ``sequence`` (1-999) of a village."""
     if not 1 <= sequence <= 999:
@@ -160,6 +252,16 @@ def _kind(number: int, kinds: tuple[tuple[int, int, str], ...], code: str, what:
         if low <= number <= high:
             return kind
     raise CodeError(f"code {code!r}: digits {at}-{to} ({number:03d}) are outside every {what} range (001-599)")
+
+
+def _standard_kind(code: str, classes: Mapping[str, str], what: str) -> str:
+    _check_city(code)
+    if code[6:8] not in classes:
+        last = list(classes)[-1]
+        raise CodeError(f"{what} {code!r}: digits 7-8 ({code[6:8]}) are no class of the standard (01-{last})")
+    if code[8:11] == "000":
+        raise CodeError(f"{what} {code!r}: digits 9-11 are 000; kinds are numbered from 001")
+    return code[6:11]
 
 
 def _at_level(code: str, level: str) -> Division:

@@ -7,9 +7,15 @@ datum is a bad row, because guessing one would route to the wrong town.
 
 regions    GeoJSON, properties code, name, and optionally name_en, kind, datum
 grids      GeoJSON, properties code (15 digits), and optionally datum
+           (features of a Shapefile or GeoPackage come from ``vector_files``)
 addresses  CSV id,text,lon,lat and optionally road,number,grid,datum
-devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s
-cameras    CSV id and optionally name,lon,lat,datum,address_id,bearing_deg,fov_deg,range_m,height_m,gb28181_id
+devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s,town
+cameras    CSV id and optionally name,lon,lat,datum,address_id,bearing_deg,fov_deg,range_m,height_m,gb28181_id,
+           town
+
+``town`` is where the file says a device stands, by code or name: ``datum_proof`` holds the
+coordinates against it. ``datum`` may also be a CGCS2000 zone such as ``epsg:4547``; lon and lat are
+the easting and northing in metres then.
 """
 
 from __future__ import annotations
@@ -25,25 +31,31 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from db.devices import DeviceRow
 from domain.devices import BUILDING_CLASSES
 from domain.errors import CodeError, ImportFileError, PayloadError
-from geo.codes import parse_address, parse_cell, parse_division
-from geo.datum import to_wgs84
+from geo.codes import parse_address, parse_cell, parse_division, parse_town, parse_video_device
+from geo.datum import DATUMS, check_datum, to_wgs84
 from geo.grids import Cell, Region
+from geo.projected import TransverseMercator, zone_of_epsg
+from geo.vector_files import Feature
 
 Row = TypeVar("Row")
+Float64 = NDArray[np.float64]
 
 DEVICE_COLUMNS = (
-    "id", "kind", "name", "lon", "lat", "datum", "address_id", "building_class", "mount", "period_s",
+    "id", "kind", "name", "lon", "lat", "datum", "address_id", "building_class", "mount", "period_s", "town",
 )  # fmt: skip
 CAMERA_COLUMNS = (
     "id", "name", "lon", "lat", "datum", "address_id",
-    "bearing_deg", "fov_deg", "range_m", "height_m", "gb28181_id",
+    "bearing_deg", "fov_deg", "range_m", "height_m", "gb28181_id", "town",
 )  # fmt: skip
 ADDRESS_COLUMNS = ("id", "text", "road", "number", "grid", "lon", "lat", "datum")
 MOUNTS = ("foundation", "top_floor")
+
+_ZONE_REACH_M = 450_000.0  # 4 degrees from the middle, on the equator
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -85,14 +97,22 @@ class _BadRow(Exception):
     """What is wrong with the row at hand."""
 
 
-def parse_regions(content: bytes, datum: str | None = None) -> Parsed[Region]:
-    """Regions of a GeoJSON file; ``datum`` holds where a feature names none."""
-    return _take(_features(content), lambda at: _region(at, datum), lambda region: region.code)
+def parse_regions(
+    content: bytes | Sequence[Feature], datum: str | None = None, *, mend: bool = False
+) -> Parsed[Region]:
+    """Regions of a GeoJSON file or of features; ``datum`` holds where a feature names none.
+
+    ``mend``: rings that are not closed are closed, and outlines that cross
+    themselves are let through, for ``validate`` to repair.
+    """
+    return _take(_features(content), lambda at: _region(at, datum, mend), lambda region: region.code)
 
 
-def parse_cells(content: bytes, datum: str | None = None) -> Parsed[Cell]:
-    """Grid cells of a GeoJSON file."""
-    return _take(_features(content), lambda at: _cell(at, datum), lambda cell: cell.code)
+def parse_cells(
+    content: bytes | Sequence[Feature], datum: str | None = None, *, mend: bool = False
+) -> Parsed[Cell]:
+    """Grid cells of a GeoJSON file or of features; ``mend`` as for regions."""
+    return _take(_features(content), lambda at: _cell(at, datum, mend), lambda cell: cell.code)
 
 
 def parse_addresses(content: bytes, datum: str | None = None) -> Parsed[AddressRow]:
@@ -111,6 +131,34 @@ def parse_cameras(content: bytes, datum: str | None = None) -> Parsed[DeviceRow]
     """Cameras of a CSV file, not yet placed."""
     lines = _lines(content, CAMERA_COLUMNS, ("id",))
     return _take(lines, lambda at: _camera(at, datum), lambda camera: camera.id)
+
+
+def declared_towns(content: bytes, what: str) -> dict[str, str]:
+    """Id → the town a devices or cameras file says it lies in, where it says so."""
+    known, needed = (DEVICE_COLUMNS, ("id", "kind")) if what == "devices" else (CAMERA_COLUMNS, ("id",))
+    return {
+        line["id"]: line["town"]
+        for _, line in _lines(content, known, needed)
+        if not isinstance(line, _BadRow) and line.get("town")
+    }
+
+
+def check_import_datum(datum: str) -> str:
+    """A datum, or a CGCS2000 zone as ``epsg:4547``; raises PayloadError("bad_datum") otherwise."""
+    if not datum.startswith("epsg:"):
+        return check_datum(datum)
+    if _zone(datum) is None:
+        raise PayloadError(
+            "bad_datum",
+            f"datum {datum!r} is no Gauss-Kruger zone of CGCS2000 (epsg:4491 to epsg:4554);"
+            f" or write one of {', '.join(DATUMS)}",
+        )
+    return datum
+
+
+def _zone(datum: str) -> TransverseMercator | None:
+    number = datum.removeprefix("epsg:")
+    return zone_of_epsg(int(number)) if number.isdecimal() and len(number) < 9 else None
 
 
 def _take(
@@ -163,7 +211,10 @@ def _record(header: Sequence[str], record: Sequence[str]) -> dict[str, str] | _B
     return {name: value.strip() for name, value in zip(header, record, strict=True)}
 
 
-def _features(content: bytes) -> Iterator[tuple[str, Any]]:
+def _features(content: bytes | Sequence[Feature]) -> Iterator[tuple[str, Any]]:
+    if not isinstance(content, bytes):
+        yield from ((f"feature {number}", feature) for number, feature in enumerate(content, 1))
+        return
     try:
         document = json.loads(_text(content), parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -193,19 +244,19 @@ def _text(content: bytes) -> str:
         raise ImportFileError(f'line {line}: not UTF-8; save the file as UTF-8 (Excel: "CSV UTF-8")') from error
 
 
-def _region(feature: dict[str, Any], datum: str | None) -> Region:
+def _region(feature: dict[str, Any], datum: str | None, mend: bool) -> Region:
     words = _words(feature, ("code", "name", "name_en", "kind", "datum"))
     division = parse_division(words["code"])
     if not words["name"]:
         _bad("property name is missing")
-    outline = _outline(feature, words["datum"] or datum)
+    outline = _outline(feature, words["datum"] or datum, mend)
     kind = words["kind"] or division.kind
     return Region(division.code, division.level, words["name"], outline, words["name_en"], kind)
 
 
-def _cell(feature: dict[str, Any], datum: str | None) -> Cell:
+def _cell(feature: dict[str, Any], datum: str | None, mend: bool) -> Cell:
     words = _words(feature, ("code", "datum"))
-    return Cell(parse_cell(words["code"]).code, _outline(feature, words["datum"] or datum))
+    return Cell(parse_cell(words["code"]).code, _outline(feature, words["datum"] or datum, mend))
 
 
 def _words(feature: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
@@ -222,25 +273,46 @@ def _words(feature: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
     return words
 
 
-def _outline(feature: dict[str, Any], datum: str | None) -> Any:
+def _outline(feature: dict[str, Any], datum: str | None, mend: bool) -> Any:
     geometry = feature.get("geometry")
     if not isinstance(geometry, dict) or geometry.get("type") not in ("Polygon", "MultiPolygon"):
         _bad("geometry must be a Polygon or MultiPolygon")
     if datum is None:
         _bad("no datum; add a property datum to the feature, or --datum to the command")
     try:
-        given = shapely.force_2d(shapely.from_geojson(json.dumps(geometry)))
-    except shapely.errors.GEOSException as error:
+        given = shapely.force_2d(shapely.from_geojson(json.dumps(_closed(geometry) if mend else geometry)))
+    except (shapely.errors.GEOSException, TypeError) as error:
         raise _BadRow(f"geometry cannot be read: {error}") from error
     if given.is_empty:
         _bad("geometry is empty")
-    west, south, east, north = given.bounds
-    for lon, lat in ((west, south), (east, north)):
-        _check_range(lon, lat)
-    outline = shapely.transform(given, lambda xy: np.column_stack(to_wgs84(xy[:, 0], xy[:, 1], datum)))
-    if not outline.is_valid:
-        _bad(f"outline is not valid: {shapely.is_valid_reason(outline)}; repair it in a GIS and import it again")
+    if not np.isfinite(shapely.get_coordinates(given)).all():
+        _bad("a coordinate is not finite")
+    outline = shapely.transform(given, lambda xy: np.column_stack(_degrees(xy[:, 0], xy[:, 1], datum)))
+    if not outline.is_valid and not mend:
+        _bad(f"outline is not valid: {shapely.is_valid_reason(outline)}; --repair mends what is safe")
     return outline
+
+
+def _closed(geometry: dict[str, Any]) -> dict[str, Any]:
+    """The geometry with every ring ended where it began."""
+    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+    closed = [
+        [[*ring, ring[0]] if ring[0] != ring[-1] else ring for ring in rings if len(ring) > 2] for rings in polygons
+    ]
+    return {"type": "MultiPolygon", "coordinates": closed}
+
+
+def _degrees(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
+    """WGS-84 degrees of coordinates in a datum or zone; a bad row where they are none."""
+    check_import_datum(datum)
+    zone = _zone(datum) if datum.startswith("epsg:") else None
+    if zone is None:
+        _check_range(float(x.min()), float(y.min()))
+        _check_range(float(x.max()), float(y.max()))
+        return to_wgs84(x, y, datum)
+    if np.abs(x - zone.false_easting).max() > _ZONE_REACH_M or np.abs(y).max() > 1e7:
+        _bad(f"easting {x[0]:.0f}, northing {y[0]:.0f} are not metres of {datum}; another zone, or degrees?")
+    return zone.to_lonlat(x, y)
 
 
 def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:
@@ -268,8 +340,8 @@ def _device(line: Mapping[str, str], datum: str | None) -> DeviceRow:
 
 def _camera(line: Mapping[str, str], datum: str | None) -> DeviceRow:
     gb28181 = line.get("gb28181_id") or None
-    if gb28181 is not None and not re.fullmatch(r"[0-9]{20}", gb28181):
-        _bad(f"gb28181_id {gb28181!r} must have 20 digits")
+    if gb28181 is not None:
+        parse_video_device(gb28181)
     lens = (
         _number(line, "bearing_deg", 0.0, 360.0),
         _number(line, "fov_deg", 0.1, 360.0),
@@ -284,6 +356,8 @@ def _registered(line: Mapping[str, str], datum: str | None) -> dict[str, Any]:
     """What devices and cameras share."""
     if not _ID.fullmatch(line["id"]):
         _bad(f"id {line['id']!r} must be 1 to 64 of A-Z a-z 0-9 . _ -")
+    if (town := line.get("town", "")).isdecimal():
+        parse_town(town)
     address = parse_address(line["address_id"]).code if line.get("address_id") else None
     lon, lat, given = _point(line, datum) or (None, None, None)
     return {
@@ -303,12 +377,16 @@ def _point(line: Mapping[str, str], datum: str | None) -> tuple[float, float, st
         return None
     if lon is None or lat is None:
         _bad("only one of lon and lat is given; write both or none")
-    _check_range(lon, lat)
     given = line.get("datum") or datum
+    if given is None or not given.startswith("epsg:"):
+        _check_range(lon, lat)
     if given is None:
         _bad("lon and lat without a datum; fill the column datum, or add --datum to the command")
-    x, y = to_wgs84(lon, lat, given)
-    return round(x, 7), round(y, 7), given
+    if not given.startswith("epsg:"):
+        x, y = to_wgs84(lon, lat, given)
+        return round(x, 7), round(y, 7), given
+    xs, ys = _degrees(np.array([lon]), np.array([lat]), given)
+    return round(float(xs[0]), 7), round(float(ys[0]), 7), "cgcs2000"
 
 
 def _check_range(lon: float, lat: float) -> None:

@@ -104,6 +104,20 @@ class Locator:
         index = AddressIndex(addresses.id, addresses.text, addresses.grid, addresses.lon, addresses.lat)
         return cls(layers, {r.code: (r.name, r.name_en) for r in every}, index, version)
 
+    @property
+    def layers(self) -> Sequence[PolygonIndex]:
+        """The outlines of cells, villages and towns, in this order."""
+        return self._layers
+
+    @property
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Code → name and English name, of every territory."""
+        return self._names
+
+    def names_of(self, code: str) -> dict[str, str]:
+        """Names of the city, town and village that a code lies in, as in ``Place.names``."""
+        return self._territory(code).names
+
     def points(self, lon: Float64, lat: Float64) -> list[Place]:
         """The place of each WGS-84 point, arrays of shape ``(n,)``; unknown where a coordinate is NaN."""
         x, y = np.asarray(lon, np.float64), np.asarray(lat, np.float64)

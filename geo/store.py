@@ -1,6 +1,6 @@
 """Regions, cells and addresses in the database, and the Locator made of them.
 
-Only rows valid now go into a Locator. Where somebody has imported regions or cells,
+Only rows in force at a time (now, unless said) go into a Locator. Where somebody has imported regions or cells,
 generated ones (and generated addresses) are left out of it, because invented
 borders must not decide beside real ones. Every write ends with a notification on
 ``place_changed``, so that a process that holds a Locator loads a new one.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from db.pool import Connection
 from geo.addresses import AddressColumns
 from geo.grids import Cell, Region
 from geo.locate import Locator
+from geo.search import Alias
 
 CHANNEL = "place_changed"
 _FETCH = 20_000
@@ -31,26 +33,47 @@ Table = Literal["region", "grid_cell", "address"]
 
 SELECT_REGIONS = """
 SELECT code, level, name, outline::text, name_en, kind FROM region
-WHERE (NOT generated OR NOT %(real)s) AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+WHERE (NOT generated OR NOT %(real)s) AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s)
 ORDER BY code
 """
 SELECT_CELLS = """
 SELECT code, outline::text FROM grid_cell
-WHERE (NOT generated OR NOT %(real)s) AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+WHERE (NOT generated OR NOT %(real)s) AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s)
 ORDER BY code
 """
 SELECT_ADDRESSES = """
 SELECT id, text, grid, lon, lat FROM address WHERE NOT generated OR NOT %(real)s ORDER BY id
 """
+SELECT_ALIASES = """
+SELECT address_alias.address_id, address_alias.text, address_alias.kind
+FROM address_alias JOIN address ON address.id = address_alias.address_id
+WHERE (NOT address.generated OR NOT %(real)s) AND address_alias.text <> address.text
+ORDER BY address_alias.key
+"""
 SELECT_VERSIONS = """
-SELECT version FROM region WHERE NOT generated OR NOT %(real)s
-UNION SELECT version FROM grid_cell WHERE NOT generated OR NOT %(real)s
+SELECT version FROM region
+WHERE (NOT generated OR NOT %(real)s) AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s)
+UNION SELECT version FROM grid_cell
+WHERE (NOT generated OR NOT %(real)s) AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s)
 UNION SELECT version FROM address WHERE NOT generated OR NOT %(real)s
 ORDER BY version
 """
 SELECT_VERSION = "SELECT 1 FROM region WHERE version = %s LIMIT 1"
 SELECT_REAL = """
 SELECT 1 FROM region WHERE NOT generated UNION ALL SELECT 1 FROM grid_cell WHERE NOT generated LIMIT 1
+"""
+SELECT_REAL_AT = """
+SELECT 1 FROM region
+WHERE NOT generated AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s)
+UNION ALL SELECT 1 FROM grid_cell
+WHERE NOT generated AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s) LIMIT 1
+"""
+COUNT_CHANGE = "UPDATE place_state SET changes = changes + 1"
+SELECT_STAMP = """
+SELECT (SELECT changes FROM place_state), (SELECT max(at) FROM (
+    SELECT valid_from AS at FROM region UNION ALL SELECT valid_to FROM region
+    UNION ALL SELECT valid_from FROM grid_cell UNION ALL SELECT valid_to FROM grid_cell
+) AS times WHERE at <= %s)
 """
 SELECT_DEVICES = """
 SELECT device.id, device.kind, device.name, device.lon, device.lat, device.address_id, device.building_class,
@@ -88,21 +111,42 @@ UPSERTS: dict[Table, tuple[tuple[tuple[str, str], ...], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a file would change: rows the database lacks, has otherwise, has just so."""
+    """What a file would change: rows the database lacks, has otherwise, has just so, and would end."""
 
     new: int
     changed: int
     same: int
+    ended: int = 0
 
 
-async def load_locator(conn: Connection) -> Locator:
-    """A Locator of all that is valid now; its version names every data version in it."""
-    real = await real_places(conn)
-    regions, cells = await _load_outlines(conn, real)
+async def load_locator(conn: Connection, at: datetime | None = None) -> Locator:
+    """A Locator of all in force at a time (now, unless said); its version names every data version in it."""
+    at = at or datetime.now(UTC)
+    real = await real_places(conn, at)
+    regions, cells = await _load_outlines(conn, real, at)
     addresses = await _load_addresses(conn, real)
-    cursor = await conn.execute(SELECT_VERSIONS, {"real": real})
+    cursor = await conn.execute(SELECT_VERSIONS, {"real": real, "at": at})
     version = "+".join(str(row[0]) for row in await cursor.fetchall())
     return Locator.build(regions, cells, addresses, version)
+
+
+async def load_aliases(conn: Connection) -> list[Alias]:
+    """Other texts of the addresses a Locator has now: what they were called before, and are by some."""
+    real = await real_places(conn, datetime.now(UTC))
+    rows: list[Any] = await (await conn.execute(SELECT_ALIASES, {"real": real})).fetchall()
+    return [Alias(address_id, text, kind) for address_id, text, kind in rows]
+
+
+async def places_stamp(conn: Connection, at: datetime) -> str:
+    """A text that is another one whenever a Locator for that time would be another one."""
+    row = await (await conn.execute(SELECT_STAMP, [at])).fetchone()
+    assert row is not None
+    return f"{row[0]} {row[1]}"
+
+
+async def load_outlines(conn: Connection, at: datetime) -> tuple[list[Region], list[Cell]]:
+    """Imported regions and cells in force at a time; generated ones only where nothing is imported."""
+    return await _load_outlines(conn, await real_places(conn, at), at)
 
 
 async def write_city(
@@ -119,7 +163,7 @@ async def write_city(
         await copy_rows(cursor, "region", REGION_COLUMNS, list(region_rows(regions, version, generated)))
         await copy_rows(cursor, "grid_cell", CELL_COLUMNS, list(cell_rows(cells, version, generated)))
         await copy_rows(cursor, "address", ADDRESS_COLUMNS, list(address_rows(addresses, version, generated)))
-        await _notify(conn)
+        await notify_places(conn)
 
 
 async def lock_places(conn: Connection) -> None:
@@ -132,9 +176,11 @@ async def has_version(conn: Connection, version: str) -> bool:
     return await (await conn.execute(SELECT_VERSION, [version])).fetchone() is not None
 
 
-async def real_places(conn: Connection) -> bool:
-    """Whether somebody imported regions or cells that are not generated."""
-    return await (await conn.execute(SELECT_REAL)).fetchone() is not None
+async def real_places(conn: Connection, at: datetime | None = None) -> bool:
+    """Whether somebody imported regions or cells that are not generated; ``at``: in force at that time."""
+    if at is None:
+        return await (await conn.execute(SELECT_REAL)).fetchone() is not None
+    return await (await conn.execute(SELECT_REAL_AT, {"at": at})).fetchone() is not None
 
 
 async def remove_generated(conn: Connection) -> None:
@@ -146,17 +192,19 @@ async def remove_generated(conn: Connection) -> None:
 async def stage_rows(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> Difference:
     """Copy rows into a temporary table and compare them with what is there, all but the version.
 
-    To be used within one transaction, with ``put_staged`` after it.
+    To be used within one transaction, with ``put_staged`` (addresses) or one of ``divisions`` after it.
     """
     columns, key = UPSERTS[table]
     names = ", ".join(name for name, _ in columns)
     compared = [name for name, _ in columns if name != "version"]
     ours, theirs = (", ".join(f"{side}.{name}" for name in compared) for side in ("staged", "there"))
     first = columns[0][0]
+    await conn.execute("DROP TABLE IF EXISTS pg_temp.staged")
     await conn.execute(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0".encode())
     async with conn.cursor() as cursor:
         await copy_rows(cursor, "staged", columns, rows)
-    current = "" if key == first else "AND there.valid_to IS NULL"
+    in_force = "AND there.valid_from <= now() AND (there.valid_to IS NULL OR there.valid_to > now())"
+    current = "" if key == first else in_force
     cursor = await conn.execute(
         f"""SELECT count(*) FILTER (WHERE there.{first} IS NULL),
                    count(*) FILTER (WHERE there.{first} IS NOT NULL AND ({ours}) IS DISTINCT FROM ({theirs})),
@@ -170,7 +218,7 @@ async def stage_rows(conn: Connection, table: Table, rows: Sequence[tuple[Any, .
 
 
 async def put_staged(conn: Connection, table: Table) -> None:
-    """Write what ``stage_rows`` compared: new rows are added, others replaced."""
+    """Write what ``stage_rows`` compared: new rows are added, others replaced (layers in time: ``divisions``)."""
     columns, key = UPSERTS[table]
     names = ", ".join(name for name, _ in columns)
     keys = key.split(", ")
@@ -179,7 +227,7 @@ async def put_staged(conn: Connection, table: Table) -> None:
         f"INSERT INTO {table} ({names}) SELECT {names} FROM staged"
         f" ON CONFLICT ({key}) DO UPDATE SET {taken}".encode()
     )
-    await _notify(conn)
+    await notify_places(conn)
 
 
 async def compare_devices(conn: Connection, rows: Sequence[DeviceRow]) -> Difference:
@@ -221,14 +269,14 @@ def _outlines(shapes: Sequence[Any]) -> list[Any]:
     return [json.loads(text) for text in shapely.to_geojson(rounded).tolist()]
 
 
-async def _load_outlines(conn: Connection, real: bool) -> tuple[list[Region], list[Cell]]:
-    rows: list[Any] = await (await conn.execute(SELECT_REGIONS, {"real": real})).fetchall()
+async def _load_outlines(conn: Connection, real: bool, at: datetime) -> tuple[list[Region], list[Cell]]:
+    rows: list[Any] = await (await conn.execute(SELECT_REGIONS, {"real": real, "at": at})).fetchall()
     shapes = shapely.from_geojson(np.array([row[3] for row in rows], dtype=object))
     regions = [
         Region(code, level, name, shape, english, kind)
         for (code, level, name, _, english, kind), shape in zip(rows, shapes.tolist(), strict=True)
     ]
-    grid: list[Any] = await (await conn.execute(SELECT_CELLS, {"real": real})).fetchall()
+    grid: list[Any] = await (await conn.execute(SELECT_CELLS, {"real": real, "at": at})).fetchall()
     shapes = shapely.from_geojson(np.array([row[1] for row in grid], dtype=object))
     return regions, [Cell(row[0], shape) for row, shape in zip(grid, shapes.tolist(), strict=True)]
 
@@ -252,5 +300,7 @@ async def _load_addresses(conn: Connection, real: bool) -> AddressColumns:
     return AddressColumns(ids, texts, (), (), cells, np.array(lon), np.array(lat))
 
 
-async def _notify(conn: Connection) -> None:
+async def notify_places(conn: Connection) -> None:
+    """Tell every process that holds a Locator, once this transaction commits."""
+    await conn.execute(COUNT_CHANGE)
     await conn.execute("SELECT pg_notify(%s, '')", [CHANNEL])

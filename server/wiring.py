@@ -21,6 +21,8 @@ from fastapi import FastAPI
 
 from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
+from alerting.trips.service import TripService
+from alerting.trips.store import PostgresTripStore
 from api.app import create_app
 from api.hub import Hub
 from api.ports import ApiPorts, Readiness
@@ -31,15 +33,18 @@ from domain.devices import Device
 from domain.errors import DatabaseUnavailable
 from domain.places import Duty, Place
 from domain.readings import Block
+from geo.borders import Ground
+from geo.divisions import next_division, relocate_devices
 from geo.locate import Locator
 from geo.store import CHANNEL as PLACES_CHANNEL
-from geo.store import load_locator
+from geo.store import load_locator, notify_places, places_stamp
 from ingest.messages import Rules
 from ingest.registry import Registry
 from ingest.service import IngestService
 from ingest.session import MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
+from server.finding import Finding
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -47,8 +52,10 @@ log = logging.getLogger(__name__)
 INGEST_CLIENT_ID = "gridpulse-ingest"
 ALERT_TICK_S = 1.0
 PLACES_POLL_S = 60.0
+DIVISIONS_EVERY_S = 5.0
 DUTIES_EVERY_S = 30.0
 READY_WITHIN_S = 2.0
+TRIP_SEVERITY = 3
 
 Part = tuple[str, Callable[[], Awaitable[None]]]
 
@@ -65,8 +72,17 @@ class House:
 class Places:
     """The locator in use; a new one takes its place between two calls."""
 
-    def __init__(self, locator: Locator) -> None:
+    def __init__(self, locator: Locator, stamp: str = "") -> None:
         self.locator = locator
+        self._stamp = stamp
+        self._ground = Ground(locator)
+
+    @property
+    def ground(self) -> Ground:
+        """The ground of the locator in use."""
+        if self._ground.locator is not self.locator:
+            self._ground = Ground(self.locator)
+        return self._ground
 
     def of_points(self, lon: Any, lat: Any) -> Sequence[Place]:
         """Places of WGS-84 points."""
@@ -77,28 +93,77 @@ class Places:
         return self.locator.device(address_id, lon, lat)
 
     def of_detections(self, wanted: Sequence[tuple[Device, float | None, float | None]]) -> list[Place]:
-        """Where each detection is: its own point (a vehicle), else its device."""
-        return [
+        """Where each detection is, its own point (a vehicle) or its device, and whose border is near."""
+        places = [
             self.of_device(None, lon, lat)
             if lon is not None
             else self.of_device(device.address_id, device.lon, device.lat)
             for device, lon, lat in wanted
         ]
+        points = [(lon, lat) if lon is not None else (device.lon, device.lat) for device, lon, lat in wanted]
+        x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
+        return self.ground.with_neighbours(places, x, y)
 
-    async def follow(self, url: str, pool: Pool) -> None:
-        """Load the places anew whenever someone imported some."""
-        async for _ in wakeups(url, PLACES_CHANNEL, poll_s=PLACES_POLL_S, name="gridpulse-places"):
+    async def follow(self, url: str, pool: Pool, alerts: AlertService | None = None) -> None:
+        """Load the places anew when someone imported some and when a planned division comes into force.
+
+        ``alerts``: those open are placed anew; only a process that writes alerts gives it.
+        """
+        renewed: Locator | None = None  # what changed while no process ran is made up for at the start
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_time(pool), name="divisions")
+            async for _ in wakeups(url, PLACES_CHANNEL, poll_s=PLACES_POLL_S, name="gridpulse-places"):
+                try:
+                    await self.reload(pool)
+                    if alerts is not None and renewed is not self.locator:
+                        renewed = await self._renew(pool, alerts)
+                except DatabaseUnavailable as error:
+                    log.info("places are read again later: %s", error)
+
+    async def reload(self, pool: Pool) -> None:
+        """Put the locator in force in the place of the one in use. Raises: DatabaseUnavailable."""
+        self.locator, self._stamp = await read_locator(pool, self.locator, self._stamp)
+
+    async def _renew(self, pool: Pool, alerts: AlertService) -> Locator:
+        """Devices and open alerts follow the locator in use, which is returned. Raises: DatabaseUnavailable."""
+        locator = self.locator
+        with unavailable("placing devices anew"):
+            async with pool.connection() as conn, conn.transaction():
+                devices = await relocate_devices(conn, locator)
+        moved = await alerts.replace_places(f"new division {locator.version}")
+        if devices or moved:
+            log.info("new division %s: %d devices and %d open alerts moved", locator.version, len(devices), moved)
+        return locator
+
+    async def _keep_time(self, pool: Pool) -> None:
+        """Wake every process when a planned division comes into force."""
+        since = datetime.now(UTC)
+        while True:
+            wait_s = DIVISIONS_EVERY_S
             try:
-                self.locator = await read_locator(pool, self.locator)
+                with unavailable("asking for the next division"):
+                    async with pool.connection() as conn:
+                        at = await next_division(conn, since)
+                        now = datetime.now(UTC)
+                        if at is not None and at <= now:
+                            await notify_places(conn)
+                            since = now
+                        elif at is not None:
+                            wait_s = min(wait_s, (at - now).total_seconds() + 0.01)
             except DatabaseUnavailable as error:
-                log.info("places are read again later: %s", error)
+                log.info("divisions to come are asked for later: %s", error)
+            await asyncio.sleep(wait_s)
 
 
-async def read_locator(pool: Pool, current: Locator | None = None) -> Locator:
-    """The places in the database; ``current`` when they have not changed. Raises: DatabaseUnavailable."""
+async def read_locator(pool: Pool, current: Locator | None = None, stamp: str = "") -> tuple[Locator, str]:
+    """The places in force and their stamp; ``current`` where the stamp is its own. Raises: DatabaseUnavailable."""
     with unavailable("reading the places"):
         async with pool.connection() as conn:
-            return await load_locator(conn)
+            now = datetime.now(UTC)
+            newest = await places_stamp(conn, now)
+            if current is not None and newest == stamp:
+                return current, stamp
+            return await load_locator(conn, now), newest
 
 
 @asynccontextmanager
@@ -110,7 +175,7 @@ async def build(
     Raises: DatabaseUnavailable, SettingsError.
     """
     async with open_pool(database_url, name=f"gridpulse-{role}", max_size=12) as pool, AsyncExitStack() as opened:
-        places = Places(await read_locator(pool))
+        places = Places(*await read_locator(pool))
         registry = Registry(pool)
         await registry.load()
         alert_store = PostgresAlertStore(pool)
@@ -121,13 +186,16 @@ async def build(
             metric_names=registry.metric_names,
             place=places.of_detections,
             now_us=now_us,
+            zone=ZoneInfo(settings.timezone),
         )
         await alerts.start()
         hub = Hub(pool, database_url, now_us, locate=places.of_points, ingest_here=role != "api")
+        finding = Finding(pool, lambda: places.locator)
         parts: list[Part] = [
             ("registry", lambda: registry.follow(database_url)),
-            ("places", lambda: places.follow(database_url, pool)),
+            ("places", lambda: places.follow(database_url, pool, None if role == "api" else alerts)),
             ("live", hub.run),
+            ("search", finding.follow),
         ]
         if role == "api":
             parts.append(("duties", lambda: reread_duties(alerts)))
@@ -136,8 +204,19 @@ async def build(
         if role != "api":
             assert mqtt_url is not None
 
+            trips = TripService(
+                PostgresTripStore(pool),
+                device=registry.device,
+                locate=places.of_points,
+                duty_of=lambda kind, place: alerts.route(kind, TRIP_SEVERITY, place).duties,
+                take=alerts.take,
+                now_us=now_us,
+                zone=ZoneInfo(settings.timezone),
+            )
+
             async def sink(block: Block) -> None:
                 await alerts.handle(block)
+                await trips.handle(block)
                 hub.offer_block(block)
 
             session = MqttSession(mqtt_url, INGEST_CLIENT_ID, SUBSCRIPTIONS)
@@ -153,8 +232,8 @@ async def build(
                 ("maintenance", lambda: keep_up(settings, database_url)),
             ]
 
-        def route(kind: str, severity: int, place: Place) -> tuple[Sequence[Duty], Sequence[Any]]:
-            routing = alerts.route(kind, severity, place)
+        def route(kind: str, severity: int, place: Place, **asked: Any) -> tuple[Sequence[Duty], Sequence[Any]]:
+            routing = alerts.route(kind, severity, place, **asked)
             return routing.duties, routing.steps_json()
 
         async def readiness() -> Readiness:
@@ -167,11 +246,14 @@ async def build(
             locate=places.of_points,
             route=route,
             place_device=places.of_device,
+            ground=lambda: places.ground,
+            search=finding.find,
             readiness=readiness,
             now_us=now_us,
             demo=demo,
             run_mode=role,
             timezone=settings.timezone,
+            on_duty=lambda unit, at_us: alerts.on_duty(unit, at_us).as_json(),
         )
         yield House(parts, create_app(ports), pool)
 

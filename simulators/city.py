@@ -18,17 +18,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from alerting.trips.store import add_permissions
 from db.devices import DeviceRow, upsert_devices
 from db.pool import Connection
 from geo.addresses import AddressColumns
 from geo.codes import cell_code
 from geo.geodesy import LocalPlane
 from geo.grids import Cell, Region, numbering_order
+from geo.key_places import KeyPlace, has_key_places, replace_generated
 from geo.locate import Locator
 from geo.store import has_version, lock_places, real_places, remove_generated, write_city
 from simulators.city_devices import Scenes, build_devices
+from simulators.city_places import build_key_places
 from simulators.city_shapes import Mesh, TownSketch, build_mesh, joined
 from simulators.city_streets import CellGround, build_addresses
+from simulators.city_trucks import demo_permissions
 
 Int64 = NDArray[np.int64]
 Progress = Callable[[str], None]
@@ -73,6 +77,7 @@ class DemoCity:
     cells: list[Cell]
     addresses: AddressColumns
     devices: list[DeviceRow]
+    key_places: list[KeyPlace]
     scenes: Scenes
     mesh: Mesh
     locator: Locator
@@ -97,7 +102,7 @@ def build_city(seed: int = SEED, addresses: int = ADDRESSES) -> DemoCity:
     divisions = read_divisions()
     towns = [d for d in divisions if len(d.code) == 9]
     villages = {t.code: [d for d in divisions if len(d.code) == 12 and d.code[:9] == t.code] for t in towns}
-    shapes_rng, streets_rng, devices_rng = (np.random.default_rng([seed, part]) for part in range(3))
+    shapes_rng, streets_rng, devices_rng, places_rng = (np.random.default_rng([seed, part]) for part in range(4))
     mesh = build_mesh([_sketch(t, len(villages[t.code])) for t in towns], PLANE, shapes_rng)
     village_codes = _village_codes(mesh, [[v.code for v in villages[t.code]] for t in towns])
     cells = _cells(mesh, village_codes)
@@ -110,7 +115,8 @@ def build_city(seed: int = SEED, addresses: int = ADDRESSES) -> DemoCity:
     houses = build_addresses(grounds, addresses, PLANE, streets_rng)
     locator = Locator.build(regions, cells, houses, city_version(seed))
     devices, scenes = build_devices(houses, PLANE, locator, devices_rng)
-    return DemoCity(seed, city_version(seed), regions, cells, houses, devices, scenes, mesh, locator)
+    key_places = build_key_places(houses, regions, locator, places_rng)
+    return DemoCity(seed, city_version(seed), regions, cells, houses, devices, key_places, scenes, mesh, locator)
 
 
 def read_divisions(path: Path = DIVISIONS) -> list[Division]:
@@ -150,6 +156,9 @@ async def seed_demo(conn: Connection, progress: Progress = lambda _: None, seed:
     async with conn.transaction():
         await lock_places(conn)
         if await has_version(conn, version):
+            if not await has_key_places(conn, version):  # a city of before key places
+                await replace_generated(conn, build_city(seed).key_places, version=version)
+            await add_permissions(conn, demo_permissions(), generated=True)
             return Seeded(False, "the demo city is already there", version)
         if await real_places(conn):
             return Seeded(False, "this database has imported towns; the demo city would lie over them", version)
@@ -160,6 +169,8 @@ async def seed_demo(conn: Connection, progress: Progress = lambda _: None, seed:
         await write_city(conn, city.regions, city.cells, city.addresses, version=version, generated=True)
         progress(f"registering {len(city.devices)} devices")
         await upsert_devices(conn, city.devices)
+        await add_permissions(conn, demo_permissions(), generated=True)
+        await replace_generated(conn, city.key_places, version=version)
     return Seeded(True, "the demo city is new", version)
 
 

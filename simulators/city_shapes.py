@@ -18,6 +18,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geo.generate import nearest, spread
 from geo.geodesy import LocalPlane
 
 Float64 = NDArray[np.float64]
@@ -66,7 +67,7 @@ def build_mesh(towns: list[TownSketch], plane: LocalPlane, rng: np.random.Genera
     counts = cells_per_town(towns)
     seeds, town = [], []
     for number, count in enumerate(counts):
-        seeds.append(_spread(inside[owner == number], count, rng))
+        seeds.append(spread(inside[owner == number], count, rng))
         town.append(np.full(count, number, np.int64))
     middles, towns_of = np.vstack(seeds), np.concatenate(town)
     outline, pairs, border = _voronoi(middles, outside, plane)
@@ -129,28 +130,10 @@ def _share_out(towns: list[TownSketch], points: Float64) -> Int64:
     return np.asarray(np.argmin(square - weight, axis=1), np.int64)
 
 
-def _spread(points: Float64, count: int, rng: np.random.Generator, rounds: int = 6) -> Float64:
-    """``count`` middles spread over points (Lloyd's algorithm)."""
-    middles = points[rng.choice(len(points), count, replace=False)]
-    for _ in range(rounds):
-        owner = _nearest(points, middles)
-        size = np.bincount(owner, minlength=count)
-        filled = size > 0
-        for axis in (0, 1):
-            total = np.bincount(owner, weights=points[:, axis], minlength=count)
-            middles[filled, axis] = total[filled] / size[filled]
-    return middles
-
-
-def _nearest(points: Float64, middles: Float64) -> Int64:
-    square = (points[:, :1] - middles[:, 0]) ** 2 + (points[:, 1:] - middles[:, 1]) ** 2
-    return np.asarray(np.argmin(square, axis=1), np.int64)
-
-
 def _villages(middles: Float64, count: int, rng: np.random.Generator) -> Int64:
     """Which village each cell of a town belongs to; none is empty. Numbered from north-west on."""
-    centres = _spread(middles, count, rng)
-    owner = _nearest(middles, centres)
+    centres = spread(middles, count, rng)
+    owner = nearest(middles, centres)
     for village in np.flatnonzero(np.bincount(owner, minlength=count) == 0).tolist():
         largest = int(np.argmax(np.bincount(owner, minlength=count)))
         cells = np.flatnonzero(owner == largest)

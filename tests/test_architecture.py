@@ -26,7 +26,13 @@ ALLOWED = {
 }
 PURE = ("domain", "alerting/detectors", "alerting/lifecycle.py", "alerting/dispatch", "ingest/codec.py",
         "ingest/batching.py", "ingest/timeliness.py", "ingest/ledger.py", "ingest/topics.py", "ingest/times.py",
-        "geo/datum.py", "geo/locate.py", "geo/codes.py", "geo/polygons.py", "geo/grids.py")  # fmt: skip
+        "geo/datum.py", "geo/locate.py", "geo/codes.py", "geo/polygons.py", "geo/grids.py",
+        "geo/tracks.py", "alerting/trips/permits.py", "alerting/trips/trip.py", "alerting/trips/render.py",
+        "alerting/trips/reconcile.py",
+        "geo/zones.py", "geo/borders.py", "geo/cameras.py", "geo/place_imports.py",
+        "geo/validate.py", "geo/datum_proof.py", "geo/beidou.py", "geo/projected.py", "geo/generate.py",
+        "geo/parse.py", "geo/conflicts.py", "geo/matching.py", "geo/search.py",
+        "alerting/neighbours.py", "alerting/replacing.py")  # fmt: skip
 IMPURE = {"time", "asyncio", "socket", "logging", "random", "os", "psycopg"}
 
 

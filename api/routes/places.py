@@ -1,4 +1,4 @@
-"""Where things are and who answers for it: locate, territories, addresses, routes, cameras near a point.
+"""Where things are and who answers for it: locate, territories, addresses, routes.
 
 Every coordinate that comes in carries its datum (left out: WGS-84, and the answer
 says so); every coordinate that goes out is WGS-84.
@@ -6,9 +6,10 @@ says so); every coordinate that goes out is WGS-84.
 
 from __future__ import annotations
 
-import math
+import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -28,30 +29,28 @@ from api.schemas import (
     Limit,
     Lon,
     Text,
-    device_json,
     location,
     page,
     pattern,
     place_json,
     reply,
 )
-from domain.clock import from_us
+from domain.clock import from_us, iso, to_us
 from domain.errors import NotFound, PayloadError
 from domain.places import Place
 from geo.datum import to_wgs84
-from geo.geodesy import distance_m
+from geo.search import Found
 
 router = APIRouter(tags=["places"])
 
-METRES_PER_DEGREE = 111_195.0
-RADIUS_MAX_M = 50_000.0
 Bbox = tuple[float, float, float, float]
 
 
 def locate_point(ports: ApiPorts, lon: float, lat: float, datum: str) -> tuple[float, float, Place]:
-    """A point in WGS-84 and its place."""
+    """A point in WGS-84 and its place, with the neighbours whose border is near."""
     east, north = to_wgs84(lon, lat, datum)
-    return east, north, ports.locate(np.array([east]), np.array([north]))[0]
+    x, y = np.array([east]), np.array([north])
+    return east, north, ports.ground().with_neighbours(ports.locate(x, y), x, y)[0]
 
 
 @router.get("/locate")
@@ -70,18 +69,22 @@ async def route(
     severity: Annotated[int, Query(ge=1, le=4)],
     kind: Annotated[Text | None, Query(description="an alert kind, such as vibration.limit")] = None,
     matter: Annotated[Text | None, Query(description="a matter's code, such as local:08999")] = None,
+    at: Annotated[datetime | None, Query(description="ISO 8601 with a zone; left out: now")] = None,
     datum: Datum = "wgs84",
 ) -> Response:
-    """Who would be told of such an alert there, and why, step by step."""
-    about = kind or matter
-    if about is None:
+    """Who would be told of such an alert there and then, who of them is on duty, and why, step by step."""
+    if kind is None and matter is None:
         raise PayloadError("bad_query", "name the alert's kind or its matter")
+    if at is not None and at.tzinfo is None:
+        raise PayloadError("bad_query", "at: give the time with its zone, such as 2026-11-23T08:00:00+08:00")
+    at_us = ports.now_us() if at is None else to_us(at)
     east, north, place = locate_point(ports, lon, lat, datum)
-    duties, steps = ports.route(about, severity, place)
+    duties, steps = ports.route(kind or "", severity, place, matter=matter, at_us=at_us, lon=east, lat=north)
     return reply(
         {
-            "kind": kind, "matter": matter, "severity": severity, "location": location(east, north),
-            "datum": datum, "place": place_json(place), "duty": [asdict(duty) for duty in duties],
+            "kind": kind, "matter": matter, "severity": severity, "at": iso(at_us),
+            "location": location(east, north), "datum": datum, "place": place_json(place),
+            "duty": [{**asdict(duty), "on_duty": ports.on_duty(duty.unit, at_us)} for duty in duties],
             "steps": list(steps),
         }
     )  # fmt: skip
@@ -168,7 +171,31 @@ async def addresses(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Response:
-    """Addresses whose text has every word of `q`."""
+    """Addresses by what people type: names with typos, old names, pinyin, initials; with score and reasons."""
+    if ports.search("", 1) is None:
+        return await addresses_with_words(ports, q, limit, cursor)
+    start = max(0, decode_cursor("found", cursor, int)[0]) if cursor else 0
+    found = await asyncio.to_thread(ports.search, q, start + limit + 1) or ()
+    chosen = [f for f in found if f.kind == "address"][start:]
+    async with reading(ports.pool) as reader:
+        rows = await reader.rows(queries.ADDRESSES_BY_ID, {"ids": [f.code for f in chosen[:limit]]})
+    there = {row["id"]: address_json(row) for row in rows}
+    items = [
+        {**there[f.code], "score": f.score, "reasons": f.reasons} for f in chosen[:limit] if f.code in there
+    ]
+    next_ = encode_cursor("found", start + limit) if len(chosen) > limit else None
+    return page(items, next_, places=[found_json(f) for f in found if f.kind != "address"])
+
+
+def found_json(found: Found) -> dict[str, Any]:
+    """A town, village or road that was found; a road's code is its village's."""
+    return {
+        "kind": found.kind, "code": found.code, "text": found.text, "score": found.score, "reasons": found.reasons,
+    }  # fmt: skip
+
+
+async def addresses_with_words(ports: ApiPorts, q: str, limit: int, cursor: str | None) -> Response:
+    """Addresses whose text has every word of `q`, in the order of their ids: for a house without the index."""
     after = decode_cursor("addresses", cursor, str)[0] if cursor else None
     parameters = {"patterns": [pattern(word) for word in q.split()] or ["%"], "after": after, "limit": limit + 1}
     async with reading(ports.pool) as reader:
@@ -194,42 +221,3 @@ async def address(
     if row is None:
         raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
     return reply(address_json(row))
-
-
-@router.get("/cameras/near")
-async def cameras_near(
-    session: SignedIn,
-    ports: Ports,
-    lon: Lon,
-    lat: Lat,
-    radius_m: Annotated[float, Query(gt=0, le=RADIUS_MAX_M)] = 500.0,
-    datum: Datum = "wgs84",
-    limit: Limit = 20,
-) -> Response:
-    """Cameras around a point, nearest first; `in_view` where range and bearing say that it sees the point."""
-    east, north = to_wgs84(lon, lat, datum)
-    dlat = radius_m / METRES_PER_DEGREE
-    dlon = dlat / max(0.01, math.cos(math.radians(north)))
-    parameters = {
-        "west": east - dlon, "east": east + dlon, "south": north - dlat, "north": north + dlat,
-        "area": session.actor.area, "now": from_us(ports.now_us()),
-    }  # fmt: skip
-    async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.CAMERAS_IN_BOX, parameters)
-    far = distance_m(east, north, np.array([r["lon"] for r in rows]), np.array([r["lat"] for r in rows]))
-    found = [
-        {**device_json(row), "distance_m": round(float(d), 1), "in_view": in_view(row, east, north, float(d))}
-        for d, row in sorted(zip(far, rows, strict=True), key=lambda pair: (pair[0], pair[1]["id"]))
-        if d <= radius_m
-    ]
-    return page(found[:limit], None, datum=datum, location=location(east, north))
-
-
-def in_view(row: dict[str, Any], lon: float, lat: float, distance: float) -> bool | None:
-    """Whether the point is within range and field of view; None when the camera's are not known."""
-    if row["bearing_deg"] is None or row["fov_deg"] is None or row["range_m"] is None:
-        return None
-    east = (lon - row["lon"]) * math.cos(math.radians(lat))
-    bearing = math.degrees(math.atan2(east, lat - row["lat"]))
-    off = abs((bearing - row["bearing_deg"] + 180.0) % 360.0 - 180.0)
-    return bool(distance <= row["range_m"] and off <= row["fov_deg"] / 2)

@@ -1,4 +1,4 @@
-"""What devices sent: readings, waveforms, tracks, and the ledger of it all."""
+"""What devices sent: readings, waveforms, and the ledger of it all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import numpy as np
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api import queries, waves
@@ -117,45 +116,6 @@ async def waveforms(
         raise PayloadError("too_much", f"more than {PACKETS_MAX} packets; ask for a shorter time")
     items, decimated = waves.items_of(rows, start, end)
     return page(items, None, device=device, decimated=decimated)
-
-
-@router.get("/vehicles/{vehicle_id}/track")
-async def track(
-    session: SignedIn,
-    ports: Ports,
-    vehicle_id: Annotated[str, Path(pattern=DEVICE_ID)],
-    from_: From = None,
-    to: To = None,
-    exercise: Exercise = None,
-) -> Response:
-    """Positions by time, and the legs: for each stretch in one town when it began and ended."""
-    start, end = window(ports, from_, to)
-    everywhere = type(session.actor)(session.actor.name, session.actor.role, "")
-    async with reading(ports.pool) as reader:
-        row = await find_device(reader, ports, everywhere, vehicle_id, exercise)
-        parameters = {"device": row["key"], "from": start, "to": end, "limit": POINTS_MAX + 1}
-        rows = await reader.rows(queries.TRACK, parameters)
-    truncated, rows = len(rows) > POINTS_MAX, rows[:POINTS_MAX]
-    places = ports.locate(np.array([r["lon"] for r in rows]), np.array([r["lat"] for r in rows])) if rows else []
-    seen = [
-        (r, p) for r, p in zip(rows, places, strict=True) if session.actor.sees(p.grid, p.village, p.town)
-    ]
-    if session.actor.area and not seen:
-        raise NotFound(f"there is no track of {vehicle_id!r} in your area and time")
-    points = [r for r, _ in seen]
-    towns = [(p.town, p.names.get("town")) for _, p in seen]
-    return page(points, None, vehicle=vehicle_id, legs=legs(points, towns), truncated=truncated)
-
-
-def legs(points: list[dict[str, Any]], towns: list[tuple[str | None, str | None]]) -> list[dict[str, Any]]:
-    """Consecutive points in one town as one leg."""
-    found: list[dict[str, Any]] = []
-    for point, (town, name) in zip(points, towns, strict=True):
-        if not found or found[-1]["town"] != town:
-            found.append({"town": town, "name": name, "from": point["t"], "to": point["t"], "points": 0})
-        found[-1]["to"] = point["t"]
-        found[-1]["points"] += 1
-    return found
 
 
 @router.get("/ledger")

@@ -110,10 +110,11 @@ def din4150_points() -> str:
 def duties() -> str:
     """The duty rows of a new home."""
     rows = [
-        (code(d.kind), f"≤ {d.severity_min}", d.level, d.role, code(d.department), f"{d.name} · {d.name_en}", d.why)
+        (code(d.kind), f"≤ {d.severity_min}", d.level, d.role, code(d.department), d.source,
+         f"{d.name} · {d.name_en}", d.why)
         for d in DEFAULT_DUTIES
-    ]
-    return table(("kind", "severity", "level", "role", "department", "unit", "why"), rows)
+    ]  # fmt: skip
+    return table(("kind", "severity", "level", "role", "department", "source", "unit", "why"), rows)
 
 
 def matters() -> str:

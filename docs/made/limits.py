@@ -9,7 +9,7 @@ from api import accounts, auth, client, dispatch, filters, hub, live, messages, 
 from api.routes import received
 from docs.made.markdown import number, table
 from docs.made.words import LIMIT_WORDS
-from geo import locate
+from geo import borders, locate, zones
 from ingest import codec, registry, service, session, times
 
 LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
@@ -31,6 +31,9 @@ LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
     "places": (
         (locate, "ADDRESS_WITHIN_M"), (locate, "OUTLINE_WITHIN_M"), (locate, "SCORE_SCALE_M"),
         (locate, "DEVICE_SCORE_MIN"), (locate, "DEVICE_SCORE_UNCHECKED"),
+    ),
+    "zones": (
+        (borders, "BORDER_WITHIN_M"), (borders, "NEIGHBOURS_MAX"), (zones, "RADIUS_M_MAX"), (zones, "RINGS_MAX"),
     ),
 }  # fmt: skip
 

@@ -207,7 +207,7 @@ async def make_users(conn: Connection) -> dict[str, str]:
     return {name: await issue_token(conn, name) for name, _, _ in users}
 
 
-def route(kind: str, severity: int, place: Place) -> tuple[Sequence[Duty], Sequence[str]]:
+def route(kind: str, severity: int, place: Place, **asked: Any) -> tuple[Sequence[Duty], Sequence[str]]:
     return [Duty("unit", "lead", "because", {"zh": "单位", "en": "Unit"})], [f"{kind} {severity} {place.town}"]
 
 

@@ -408,7 +408,7 @@ async def test_a_track_with_its_legs(house: House) -> None:
         for n, lon in enumerate([113.60, 113.62, 113.66, 113.70]):
             await conn.execute(
                 "INSERT INTO position (time, device, lon, lat, seq, late) VALUES (%s, %s, %s, 23.0, %s, false)",
-                [from_us(now - (10 - n) * 1_000_000), key, lon, n],
+                [from_us(now - (4 - n) * 180_000_000), key, lon, n],
             )
     body = (await house.get(f"{API}/vehicles/MT-01/track")).json()
     assert [(leg["town"], leg["points"]) for leg in body["legs"]] == [(MACHONG, 2), (WANJIANG, 2)]

@@ -17,7 +17,7 @@ from domain.errors import ImportFileError
 from geo.addresses import AddressColumns
 from geo.grids import Cell, Region
 from geo.store import CHANNEL, load_locator, write_city
-from server.commands.imports import import_command, import_file
+from server.commands.imports import Options, import_command, import_file
 from simulators.city import build_city, city_version, seed_demo
 
 pytestmark = pytest.mark.stack
@@ -50,8 +50,7 @@ async def put_small_city(conn: Connection) -> None:
 
 
 async def run_import(conn: Connection, what: str, path: Path, **options: Any) -> Any:
-    given = {"datum": None, "dry_run": False, "strict": False, **options}
-    return await import_file(conn, what, path, **given)
+    return await import_file(conn, what, path, Options(**options))
 
 
 async def test_what_is_written_is_what_is_loaded(pool: Pool) -> None:

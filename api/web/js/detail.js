@@ -1,6 +1,7 @@
 // One alert in full: where, why, what was measured, who is told, how fast, and who did what.
 
 import { Actions } from "./actions.js";
+import { Around } from "./around.js";
 import { copyText, fill, h } from "./dom.js";
 import { numberText, say, t, term } from "./i18n.js";
 import { ageNode, chips } from "./list.js";
@@ -58,8 +59,9 @@ export class Detail extends EventTarget {
       facts: h("div"), times: h("section", { class: "card" }), history: h("section", { class: "card" }),
     };
     const p = this.parts;
+    this.around = new Around(api);
     fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where,
-      h("section", { class: "card" }, p.why, p.plot, p.facts), p.duty, p.times, p.history));
+      h("section", { class: "card" }, p.why, p.plot, p.facts), p.duty, this.around.node, p.times, p.history));
     this.actions = new Actions({
       api, root: p.actions, changed: (alert) => this.dispatchEvent(new CustomEvent("alert", { detail: alert })),
       historyOf: async (id) => (await api.get(`alerts/${encodeURIComponent(id)}`)).history ?? [],
@@ -158,6 +160,7 @@ export class Detail extends EventTarget {
     this.renderWhere();
     this.renderWhy();
     this.renderDuty();
+    this.around.show(this.alert);
     this.renderTimes();
     this.renderHistory();
   }

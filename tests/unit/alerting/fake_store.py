@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from alerting.dispatch.defaults import DEFAULT_DUTIES
-from alerting.dispatch.duties import DutyRow
+from alerting.dispatch.duties import Context, DutyRow
+from alerting.dispatch.parties import NO_PARTIES
+from alerting.dispatch.rota import Rota
+from alerting.dispatch.windows import Calendar
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json
 from alerting.rules import Rule
@@ -27,6 +31,7 @@ class FakeStore:
         self.down = 0
         self.after_commit = False
         self.duties = list(DEFAULT_DUTIES)
+        self.parties = NO_PARTIES
 
     def _answer(self) -> None:
         if self.down:
@@ -40,6 +45,15 @@ class FakeStore:
     async def load_duties(self) -> list[DutyRow]:
         self._answer()
         return list(self.duties)
+
+    async def duty_stamp(self) -> str:
+        self._answer()
+        return f"{id(self.duties)} {id(self.parties)}"
+
+    async def load_duty_context(self, zone: ZoneInfo) -> tuple[Context, Rota]:
+        self._answer()
+        calendar = Calendar(zone)
+        return Context(calendar, self.parties), Rota(calendar)
 
     async def load_open(self) -> list[Alert]:
         self._answer()

@@ -355,3 +355,24 @@ async def test_two_runs_of_the_same_blocks_give_the_same_alerts(city: City) -> N
         outcomes.append(sorted(kept, key=lambda b: (b["device"]["id"], b["version"], b["started_at"])))
     assert outcomes[0] == outcomes[1] == outcomes[2]
     assert outcomes[0]
+
+
+async def test_open_alerts_follow_a_new_division_with_a_record(store: FakeStore, city: City) -> None:
+    alerts = build(store, city)
+    await alerts.start()
+    t = T0
+    await alerts.handle(block(readings([(d, TEMPERATURE, t, 80.0) for d in (1, 2)]), committed_us=t))
+    closed, kept_open = sorted(store.alerts.values(), key=lambda alert: alert.device)
+    await alerts.act("close", closed.id, {"version": 1, "force": True, "reason": "drill"}, LI)
+    assert await alerts.replace_places("new division v2") == 0
+    city.place = replace(PLACE, village="441900126299", grid="441900126299001", data_version="v2")
+    assert await alerts.replace_places("new division v2") == 1
+    assert await alerts.replace_places("new division v2") == 0
+    assert store.alerts[closed.id].place == PLACE
+    assert store.alerts[kept_open.id].place == city.place
+    _, change, actor, reason, body = store.changes[-1]
+    assert (change, actor, body["version"]) == ("updated", "system", 2)
+    assert reason.startswith(f"new division v2: {PLACE.grid} ")
+    assert "is now 441900126299001" in reason
+    city.place = UNKNOWN_PLACE
+    assert await alerts.replace_places("new division v3") == 0

@@ -37,7 +37,8 @@ def ports() -> ApiPorts:
 
     return ApiPorts(
         pool=pool, hub=Hub(pool, "postgresql://nowhere", lambda: 0), act=act, locate=locate,
-        route=lambda kind, severity, place: ([], []), place_device=lambda address_id, lon, lat: UNKNOWN_PLACE,
+        route=lambda kind, severity, place, **asked: ([], []),
+        place_device=lambda address_id, lon, lat: UNKNOWN_PLACE,
         readiness=readiness, now_us=lambda: 0,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from api.routes.alerts import evidence_links, states
-from api.routes.received import POINTS_MAX, check_step, legs
+from api.routes.received import POINTS_MAX, check_step
 from api.schemas import ActionBody, DeviceBody, Login, Time, pattern, split, step_seconds
 from domain.errors import PayloadError
 
@@ -104,17 +104,6 @@ def test_small_translations() -> None:
     assert split(["a,b", " c ", ","]) == ["a", "b", "c"]
     assert states(["open"]) == ["new", "acknowledged", "assigned"]
     assert len(states([])) == 4
-
-
-def test_legs_are_stretches_in_one_town() -> None:
-    points = [{"t": n} for n in range(5)]
-    towns = [("a", "A"), ("a", "A"), ("b", "B"), ("a", "A"), (None, None)]
-    assert [(leg["town"], leg["from"], leg["to"], leg["points"]) for leg in legs(points, towns)] == [
-        ("a", 0, 1, 2),
-        ("b", 2, 2, 1),
-        ("a", 3, 3, 1),
-        (None, 4, 4, 1),
-    ]
 
 
 def test_evidence_links_name_the_run_and_the_metric() -> None:

@@ -13,7 +13,7 @@ from api.auth import PERMISSIONS, require
 from api.client import Identity
 from api.hub import still_signed_in
 from api.live import same_origin, shorten
-from api.routes.places import in_view, touches
+from api.routes.places import touches
 from api.schemas import ACTIONS
 from api.secrets import UNKNOWN_USER_HASH, digest, hash_password, new_ticket, new_token, session_of, verify_password
 from domain.errors import CodeError, GridpulseError, NotAllowed
@@ -108,8 +108,3 @@ def test_boxes_and_views() -> None:
     outline = {"type": "MultiPolygon", "coordinates": [[[[1, 1], [2, 1], [2, 2], [1, 1]]]]}
     assert touches((2, 2, 3, 3), outline)
     assert not touches((2.1, 0, 3, 3), outline)
-    camera = {"lon": 113.0, "lat": 23.0, "bearing_deg": 350, "fov_deg": 40, "range_m": 200}
-    assert in_view(camera, 113.0, 23.001, 111)
-    assert not in_view(camera, 113.001, 23.0, 111)
-    assert not in_view(camera, 113.0, 23.002, 222)
-    assert in_view({**camera, "range_m": None}, 113.0, 23.0, 0) is None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 
 from domain.errors import CodeError
@@ -8,10 +11,15 @@ from geo.codes import (
     cell_code,
     parse_address,
     parse_cell,
+    parse_component,
     parse_division,
+    parse_matter_code,
     parse_town,
+    parse_video_device,
     parse_village,
 )
+
+CODE_FILES = Path(__file__).parents[3] / "../shared/data/codes"
 
 
 @pytest.mark.parametrize(
@@ -102,3 +110,63 @@ def test_addresses_that_cannot_be_coded(cell: str, building: int, room: int, wro
 def test_cell_numbers_have_three_digits(sequence: int) -> None:
     with pytest.raises(CodeError, match="1 to 999"):
         cell_code("441900126206", sequence)
+
+
+def test_a_component_and_a_matter() -> None:
+    component = parse_component("44190001050000042")
+    assert (component.division, component.kind, component.sequence) == ("441900", "01050", 42)
+    matter = parse_matter_code("44190006014")
+    assert (matter.division, matter.kind, matter.class_name) == ("441900", "06014", "市容环境")
+    assert parse_matter_code("44190001050").class_name == "市政公用设施异常"
+
+
+def test_a_video_device() -> None:
+    camera = parse_video_device("44190000081320000001")
+    assert (camera.division, camera.industry, camera.kind, camera.network) == ("441900", "08", "132", "0")
+    assert (camera.sequence, camera.family) == (1, "front-end device")
+    assert parse_video_device("44190000002000000001").family == "centre"
+
+
+@pytest.mark.parametrize(
+    ("parse", "code", "wrong"),
+    [
+        (parse_component, "4419000105000042", "has 16 digits; it needs 17"),
+        (parse_component, "44190006014000042", "digits 7-8 \\(06\\) are no class"),
+        (parse_component, "44190001000000042", "digits 9-11"),
+        (parse_component, "44190001050000000", "numbered from 000001"),
+        (parse_component, "44190101050000042", "no districts"),
+        (parse_matter_code, "4419000601", "has 10 digits; it needs 11"),
+        (parse_matter_code, "44190011014", "digits 7-8 \\(11\\)"),
+        (parse_video_device, "4419000008132000000", "has 19 digits; it needs 20"),
+        (parse_video_device, "44190000201320000001", "no industry"),
+        (parse_video_device, "44190000081100000001", "no type"),
+        (parse_video_device, "99190000081320000001", "no province"),
+        (parse_video_device, "4419000008132000000x", "must consist of the digits"),
+    ],
+)
+def test_bad_codes_of_things(parse: object, code: str, wrong: str) -> None:
+    assert callable(parse)
+    with pytest.raises(CodeError, match=wrong):
+        parse(code)
+
+
+@pytest.mark.skipif(not CODE_FILES.exists(), reason="needs ../shared/data/codes")
+def test_every_code_of_the_standards_is_taken() -> None:
+    with (CODE_FILES / "gb47678_5_2026.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["kind"] == "管理部件":
+            assert parse_component(f"441900{row['code5']}000001").kind == row["code5"]
+        else:
+            assert parse_matter_code(f"441900{row['code5']}").kind == row["code5"]
+    assert len(rows) == 403
+    with (CODE_FILES / "gb28181.csv").open(encoding="utf-8") as file:
+        tables = list(csv.DictReader(file))
+    industries = [row["code"] for row in tables if row["table"].startswith("industry")]
+    types = [row["code"] for row in tables if row["table"].startswith("type")]
+    for industry in industries:
+        parse_video_device(f"44190000{industry}1320000001")
+    for kind in types:
+        parse_video_device(f"4419000008{kind}0000001")
+    assert industries
+    assert types

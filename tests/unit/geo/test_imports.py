@@ -123,7 +123,7 @@ def test_cameras() -> None:
     ]
     assert [problem.reason for problem in parsed.problems] == [
         "bearing_deg 400 must be from 0 to 360",
-        "gb28181_id '4419' must have 20 digits",
+        "a GB/T 28181 device code '4419' has 4 digits; it needs 20",
     ]
 
 

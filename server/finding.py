@@ -1,0 +1,58 @@
+"""The search for people over addresses and places: made in the background, replaced when places change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from db.pool import Pool, unavailable
+from domain.errors import DatabaseUnavailable
+from geo.locate import Locator
+from geo.search import AddressFinder, Alias, Found
+from geo.store import load_aliases
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+RETRY_S = 10.0
+
+
+class Finding:
+    """The finder in use; none until the first is made, which takes some seconds for a million addresses."""
+
+    def __init__(self, pool: Pool, locator: Callable[[], Locator]) -> None:
+        self._pool, self._locator = pool, locator
+        self._finder: AddressFinder | None = None
+        self._seen: Locator | None = None
+        self._made_of: tuple[object, ...] = ()
+
+    def find(self, typed: str, limit: int) -> list[Found] | None:
+        """Places and addresses, best first; None while there is no finder yet."""
+        finder = self._finder
+        return None if finder is None else finder.find(typed, limit)
+
+    async def follow(self) -> None:
+        """Make a new finder, in a thread, whenever the locator is another one with other places in it."""
+        while True:
+            locator = self._locator()
+            if locator is self._seen:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            try:
+                with unavailable("reading the addresses' other texts"):
+                    async with self._pool.connection() as conn:
+                        aliases = await load_aliases(conn)
+            except DatabaseUnavailable as error:
+                log.info("the address search is made later: %s", error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            made_of = (locator.version, len(locator.addresses), len(locator.names), tuple(aliases))
+            if made_of != self._made_of:
+                self._finder = await asyncio.to_thread(_make, locator, aliases)
+                self._made_of = made_of
+            self._seen = locator
+
+
+def _make(locator: Locator, aliases: list[Alias]) -> AddressFinder:
+    return AddressFinder.build(locator.addresses, locator.names, aliases)
