@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +13,9 @@ from alerting.dispatch.batches import Batch, in_force
 from alerting.dispatch.defaults import DEFAULT_DUTIES
 from alerting.dispatch.duties import Asked, Context, DutyRow, rank, route_asked
 from alerting.dispatch.parties import Maintainer, Owner, Parties, Party, Permit
-from alerting.dispatch.table import LOST_ROWS_MAX, DutyTable
+from alerting.dispatch.table import DutyTable
 from alerting.dispatch.windows import parse_window
 from domain.places import UNKNOWN_PLACE, Place
-from tests.unit.alerting import duty_city
 
 GRID = "441900003001004"
 HERE = Place(
@@ -197,28 +195,3 @@ def test_a_newer_batch_takes_the_place_of_the_same_row_only() -> None:
     routing = DutyTable(rows).explain(Asked("vibration.limit", 2, HERE, 150))
     assert [duty.unit.split(":")[-1] for duty in routing.duties] == ["new", "kept"]
     assert "batch b took its place" in {step.why for step in routing.steps}
-
-
-def test_the_size_of_the_seed_is_routed_in_microseconds() -> None:
-    """18 departments × 475 matters × 600 villages; `python -m bench.route` gives the figures."""
-    rows = [*DEFAULT_DUTIES, *duty_city.rows()]
-    assert len(rows) > 285_000
-    table = DutyTable(rows)
-    asked = [
-        Asked(duty_city.kind_of_matter(n).replace("*", "x"), 1 + n % 4, duty_city.place_in(village), 0, matter)
-        for n, matter in enumerate(duty_city.MATTERS)
-        for village in duty_city.VILLAGES[n % 40 :: 40]
-    ]
-    best_us = []
-    for one in asked[:3000]:
-        begin = time.perf_counter_ns()
-        duties = table.route(one)
-        best_us.append((time.perf_counter_ns() - begin) / 1000)
-        assert duties[0].role == "lead"
-        assert duties[0].unit.startswith(f"village:{one.place.village}:dep-")
-    best_us.sort()
-    assert best_us[len(best_us) // 2] < 50.0, "µs, the middle one, on whatever machine runs the tests"
-    explained = table.explain(asked[0])
-    assert explained.duties == table.route(asked[0])
-    assert len(explained.steps) < LOST_ROWS_MAX + 40
-    assert explained.steps[LOST_ROWS_MAX].row.endswith("more rows")
