@@ -8,8 +8,8 @@ from alerting.dispatch.defaults import DEFAULT_DUTIES
 from alerting.dispatch.duties import Asked
 from alerting.dispatch.table import LOST_ROWS_MAX, DutyTable
 from simulators.city import build_city
+from tests.integration.test_city import lattice_area
 from tests.unit.alerting import duty_city
-from tests.unit.simulators.test_city import lattice_area
 
 
 def test_the_same_seed_gives_the_same_city_and_another_one_another() -> None:

@@ -72,7 +72,7 @@ asked_given: Any = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(rows_given, asked_given, st.sampled_from((0, 600)))
 def test_the_table_says_what_all_rows_say_and_never_nobody(rows: list[DutyRow], asked: Asked, starts: int) -> None:
     rows = in_force(rows, [Batch("default"), Batch("new", starts, ("default",) if starts else ())])

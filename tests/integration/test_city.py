@@ -24,7 +24,7 @@ from simulators.city import (
     read_divisions,
 )
 
-FACTS = Path(__file__).parents[3] / "../shared/data/dongguan"
+FACTS = Path(__file__).parents[2] / "../shared/data/dongguan"
 SEED = 20220388
 
 
