@@ -48,12 +48,18 @@ function limitLine(limit, severity) {
   };
 }
 
+// A single reading has no extent, and uPlot would make one up: half a minute each side instead.
+function aroundOne(plot, from, to) {
+  const times = plot.data[0];
+  return times.length === 1 ? [times[0] - 30, times[0] + 30] : [from, to];
+}
+
 function options({ width, height, range, window, limit, severity, bottom, sync, onCursor, points }) {
   const axis = { stroke: css("--muted"), grid: { stroke: css("--plot-grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
   return {
     width, height, padding: [8, 8, 0, 0], legend: { show: false },
     cursor: { sync: { key: sync }, drag: { x: true, y: false }, y: false, points: { size: 6 } },
-    scales: { x: { time: false }, y: { range } },
+    scales: { x: { time: false, range: aroundOne }, y: { range } },
     axes: [
       { ...axis, show: bottom, size: bottom ? 24 : 0, space: 70, values: (_plot, splits) => {
         const fine = splits.length > 1 && splits[1] - splits[0] < 1;
