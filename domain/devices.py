@@ -13,7 +13,8 @@ class Device:
     """One registered device, camera or vehicle.
 
     ``key``: row number everywhere; ``run``: the exercise it belongs to, or None;
-    ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``.
+    ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``;
+    ``bearing_deg``, ``fov_deg``, ``range_m``: a camera's, where they are known.
     """
 
     key: int
@@ -28,3 +29,6 @@ class Device:
     mount: str = "foundation"
     period_s: float | None = None
     disabled: bool = False
+    bearing_deg: float | None = None
+    fov_deg: float | None = None
+    range_m: float | None = None

@@ -6,6 +6,8 @@ the address is the nearest one within 150 m. Methods, and the score they earn
 
 device       the registry names the address                exp(-d / 150), at least 0.3;
                                                            0.9 without a coordinate to check it by
+building     the registry names a room that is not known   as device, x 0.9
+             of a building that is
 nearest      an address is within 150 m                    0.95 exp(-d / 150); x 0.8 when it
                                                            lies in another cell than the point
 town only    inside a town, but no address is near         0.3 with cell, 0.25 with village, 0.2 town
@@ -43,6 +45,8 @@ OUTLINE_WITHIN_M = 50.0
 SCORE_SCALE_M = 150.0
 DEVICE_SCORE_MIN = 0.3
 DEVICE_SCORE_UNCHECKED = 0.9
+BUILDING_SCORE = 0.9
+BUILDING_DIGITS, WHOLE_BUILDING = 19, "000000"
 TERRITORY_SCORE = {"grid": 0.3, "village": 0.25, "town": 0.2}
 _OTHER_CELL = 0.8
 _LENT = 0.5
@@ -68,6 +72,10 @@ class _Territory:
     @property
     def finest(self) -> str:
         return "grid" if self.grid else "village" if self.village else "town"
+
+    @property
+    def code(self) -> str:
+        return self.grid or self.village or self.town or ""
 
 
 class Locator:
@@ -136,7 +144,7 @@ class Locator:
 
         An address the index does not have counts as none.
         """
-        row = self.addresses.row(address_id) if address_id else NOWHERE
+        row, method = self._registered(address_id)
         if row == NOWHERE:
             if lon is None or lat is None:
                 return UNKNOWN_PLACE
@@ -146,10 +154,32 @@ class Locator:
             there = self.addresses.lon[row], self.addresses.lat[row]
             metres = round(float(distance_m(lon, lat, *there)), 1)
             score = max(DEVICE_SCORE_MIN, float(np.exp(-metres / SCORE_SCALE_M)))
+        if method == "building":
+            score *= BUILDING_SCORE
+        return self._compose(self._where(row), row, metres, score, method)
+
+    def _registered(self, address_id: str | None) -> tuple[int, str]:
+        """The row of a registered address, or of its building where the room is not known; and the method."""
+        row = self.addresses.row(address_id) if address_id else NOWHERE
+        if row != NOWHERE or not address_id or len(address_id) != len(WHOLE_BUILDING) + BUILDING_DIGITS:
+            return row, "device"
+        return self.addresses.row(address_id[:BUILDING_DIGITS] + WHOLE_BUILDING), "building"
+
+    def _where(self, row: int) -> _Territory:
+        """An address's territory: its cell where that is in force, else what holds its point.
+
+        Its code says more than outlines do that hold its point and are less fine.
+        """
         cell = self.addresses.cells[int(self.addresses.cell[row])]
-        territory = self._row_of.get(cell)
-        where = self._territories[territory] if territory is not None else self._territory(cell)
-        return self._compose(where, row, metres, score, "device")
+        known = self._row_of.get(cell, NOWHERE)
+        if known == NOWHERE:
+            at = slice(row, row + 1)
+            known = int(self._territory_of(self.addresses.lon[at], self.addresses.lat[at])[0][0])
+        if known == NOWHERE:
+            return self._territory(cell)
+        where = self._territories[known]
+        coarser = cell != where.code and cell.startswith(where.code)
+        return self._territory(cell) if coarser else where
 
     def columns(self, lon: Float64, lat: Float64) -> Located:
         """The places of many points without an object for each."""

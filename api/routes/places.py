@@ -46,17 +46,32 @@ router = APIRouter(tags=["places"])
 Bbox = tuple[float, float, float, float]
 
 
-def locate_point(ports: ApiPorts, lon: float, lat: float, datum: str) -> tuple[float, float, Place]:
-    """A point in WGS-84 and its place, with the neighbours whose border is near."""
+At = Annotated[datetime | None, Query(description="ISO 8601 with a zone; left out: now")]
+
+
+def locate_point(
+    ports: ApiPorts, lon: float, lat: float, datum: str, at_us: int | None = None
+) -> tuple[float, float, Place]:
+    """A point in WGS-84 and its place, now or in the division of then, with the neighbours whose border is near."""
     east, north = to_wgs84(lon, lat, datum)
     x, y = np.array([east]), np.array([north])
-    return east, north, ports.ground().with_neighbours(ports.locate(x, y), x, y)[0]
+    places = ports.locate(x, y) if at_us is None else ports.locate(x, y, np.array([at_us]))
+    return east, north, ports.ground(at_us).with_neighbours(places, x, y)[0]
+
+
+def time_of(at: datetime | None) -> int | None:
+    """The time asked for, microseconds; None where none was. Raises: PayloadError ``bad_query``."""
+    if at is not None and at.tzinfo is None:
+        raise PayloadError("bad_query", "at: give the time with its zone, such as 2026-11-23T08:00:00+08:00")
+    return None if at is None else to_us(at)
 
 
 @router.get("/locate")
-async def locate(session: SignedIn, ports: Ports, lon: Lon, lat: Lat, datum: Datum = "wgs84") -> Response:
-    """Address, cell, village and town of a point, how far and how sure."""
-    east, north, place = locate_point(ports, lon, lat, datum)
+async def locate(
+    session: SignedIn, ports: Ports, lon: Lon, lat: Lat, datum: Datum = "wgs84", at: At = None
+) -> Response:
+    """Address, cell, village and town of a point, how far and how sure; by the division of then with ``at``."""
+    east, north, place = locate_point(ports, lon, lat, datum, time_of(at))
     return reply({**place_json(place), "location": location(east, north), "datum": datum})
 
 
@@ -69,16 +84,15 @@ async def route(
     severity: Annotated[int, Query(ge=1, le=4)],
     kind: Annotated[Text | None, Query(description="an alert kind, such as vibration.limit")] = None,
     matter: Annotated[Text | None, Query(description="a matter's code, such as local:08999")] = None,
-    at: Annotated[datetime | None, Query(description="ISO 8601 with a zone; left out: now")] = None,
+    at: At = None,
     datum: Datum = "wgs84",
 ) -> Response:
     """Who would be told of such an alert there and then, who of them is on duty, and why, step by step."""
     if kind is None and matter is None:
         raise PayloadError("bad_query", "name the alert's kind or its matter")
-    if at is not None and at.tzinfo is None:
-        raise PayloadError("bad_query", "at: give the time with its zone, such as 2026-11-23T08:00:00+08:00")
-    at_us = ports.now_us() if at is None else to_us(at)
-    east, north, place = locate_point(ports, lon, lat, datum)
+    asked_us = time_of(at)
+    at_us = ports.now_us() if asked_us is None else asked_us
+    east, north, place = locate_point(ports, lon, lat, datum, asked_us)
     duties, steps = ports.route(kind or "", severity, place, matter=matter, at_us=at_us, lon=east, lat=north)
     return reply(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from api import queries
 from api.auth import Ports, SignedIn
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
+from api.ports import ApiPorts
 from api.queries import reading
 from api.routes.devices import find_device
 from api.routes.received import POINTS_MAX, window
@@ -42,7 +44,7 @@ async def track(
         parameters = {"device": row["key"], "from": start, "to": end, "limit": POINTS_MAX + 1}
         rows = await reader.rows(queries.TRACK, parameters)
     truncated, rows = len(rows) > POINTS_MAX, rows[:POINTS_MAX]
-    places = ports.locate(np.array([r["lon"] for r in rows]), np.array([r["lat"] for r in rows])) if rows else []
+    places = located(ports, rows) if rows else []
     actor = session.actor
     points = [r for r, p in zip(rows, places, strict=True) if actor.sees(p.grid, p.village, p.town)]
     if actor.area and not points:
@@ -62,6 +64,12 @@ async def track(
     return page(
         points, None, vehicle=vehicle_id, legs=legs, cells=cells, suspicions=suspicions, truncated=truncated
     )
+
+
+def located(ports: ApiPorts, rows: Sequence[dict[str, Any]]) -> Sequence[Place]:
+    """Each position in the division of its own time, as its trip has it."""
+    times_us = np.array([to_us(r["t"]) for r in rows])
+    return ports.locate(np.array([r["lon"] for r in rows]), np.array([r["lat"] for r in rows]), times_us)
 
 
 def everywhere(actor: Actor) -> Actor:

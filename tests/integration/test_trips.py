@@ -28,7 +28,7 @@ __all__ = ["house"]
 S = 1_000_000
 
 
-def west_or_east(lon: Any, lat: Any) -> list[Place]:
+def west_or_east(lon: Any, lat: Any, at_us: Any) -> list[Place]:
     """West of 113.65 is Machong, east of it Wanjiang, as in the house."""
     return [place_at(MACHONG if x < 113.65 else WANJIANG) for x in lon]
 
