@@ -187,7 +187,7 @@ def _bad(reason: str) -> NoReturn:
 
 def _lines(content: bytes, known: Sequence[str], needed: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Each CSV record with its line number; a header that does not fit stops the file."""
-    reader = csv.reader(io.StringIO(_text(content), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text_of(content), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         if missing := [name for name in needed if name not in header]:
@@ -216,7 +216,7 @@ def _features(content: bytes | Sequence[Feature]) -> Iterator[tuple[str, Any]]:
         yield from ((f"feature {number}", feature) for number, feature in enumerate(content, 1))
         return
     try:
-        document = json.loads(_text(content), parse_constant=_no_constant)
+        document = json.loads(text_of(content), parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise ImportFileError(f"line {error.lineno}: not GeoJSON: {error.msg}") from error
     except RecursionError as error:
@@ -233,7 +233,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ImportFileError(f"not GeoJSON: {name} is no JSON number")
 
 
-def _text(content: bytes) -> str:
+def text_of(content: bytes) -> str:
+    """UTF-8 text, with or without a byte order mark. Raises: ImportFileError that names the line."""
     if (zero := content.find(0)) >= 0:
         line = content.count(10, 0, zero) + 1
         raise ImportFileError(f"line {line}: a zero byte; save the file as UTF-8 text")
@@ -302,17 +303,31 @@ def _closed(geometry: dict[str, Any]) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": closed}
 
 
-def _degrees(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
-    """WGS-84 degrees of coordinates in a datum or zone; a bad row where they are none."""
+def degrees_of(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
+    """WGS-84 degrees of coordinates ``in_range`` of a datum or zone."""
+    zone = _zone(datum) if datum.startswith("epsg:") else None
+    return to_wgs84(x, y, datum) if zone is None else zone.to_lonlat(x, y)
+
+
+def in_range(x: Float64, y: Float64, datum: str) -> NDArray[np.bool_]:
+    """Which coordinates can be some of a datum or zone. Raises: PayloadError("bad_datum")."""
     check_import_datum(datum)
     zone = _zone(datum) if datum.startswith("epsg:") else None
     if zone is None:
+        return np.asarray((np.abs(x) <= 180) & (np.abs(y) <= 90))
+    return np.asarray((np.abs(x - zone.false_easting) <= _ZONE_REACH_M) & (np.abs(y) <= 1e7))
+
+
+def _degrees(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
+    """WGS-84 degrees of coordinates in a datum or zone; a bad row where they are none."""
+    fits = in_range(x, y, datum).all()
+    if datum.startswith("epsg:"):
+        if not fits:
+            _bad(f"easting {x[0]:.0f}, northing {y[0]:.0f} are not metres of {datum}; another zone, or degrees?")
+    else:
         _check_range(float(x.min()), float(y.min()))
         _check_range(float(x.max()), float(y.max()))
-        return to_wgs84(x, y, datum)
-    if np.abs(x - zone.false_easting).max() > _ZONE_REACH_M or np.abs(y).max() > 1e7:
-        _bad(f"easting {x[0]:.0f}, northing {y[0]:.0f} are not metres of {datum}; another zone, or degrees?")
-    return zone.to_lonlat(x, y)
+    return degrees_of(x, y, datum)
 
 
 def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:

@@ -170,7 +170,8 @@ class Places:
 
 def placed(ground: Ground, wanted: Sequence[Whereabouts]) -> list[Place]:
     """By its own point (a vehicle's), the ground a camera sees, or the device's address or point."""
-    places, points = [], []
+    places: list[Place] = []
+    points: list[tuple[float | None, float | None]] = []
     for one in wanted:
         device, seen = one.device, None
         if one.lon is None and device.kind == "camera":
@@ -188,10 +189,12 @@ def placed(ground: Ground, wanted: Sequence[Whereabouts]) -> list[Place]:
 
 def in_view(ground: Ground, camera: Device, box: Sequence[float] | None) -> Place | None:
     """The place of what a camera sees; None where its lens is not known or it looks at nobody's ground."""
-    lens = (camera.lon, camera.lat, camera.bearing_deg, camera.fov_deg, camera.range_m)
-    if any(number is None for number in lens):
+    lens = [camera.lon, camera.lat, camera.bearing_deg, camera.fov_deg, camera.range_m]
+    known = [number for number in lens if number is not None]
+    if len(known) < len(lens):
         return None
-    place = ground.in_view(*lens, box)  # type: ignore[arg-type]
+    lon, lat, bearing_deg, fov_deg, range_m = known
+    place = ground.in_view(lon, lat, bearing_deg, fov_deg, range_m, box)
     return place if place.known else None
 
 

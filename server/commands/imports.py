@@ -144,7 +144,10 @@ def import_command(
     what: Annotated[str, typer.Argument(help=", ".join((*KINDS, *TABLE_KINDS)), metavar="WHAT")],
     file: Annotated[
         Path,
-        typer.Argument(help="CSV; TOML (duties and its tables); GeoJSON, .shp or .gpkg (regions, grids)"),
+        typer.Argument(
+            help="CSV; TOML (duties and other tables); GeoJSON (regions, grids, sites, truck-permits);"
+            " .shp or .gpkg (regions, grids)"
+        ),
     ],
     datum: Annotated[
         str | None,
@@ -178,7 +181,9 @@ def import_command(
     Example: gridpulse import devices sensors.csv --datum gcj02 --dry-run
     """
     if what in TABLE_KINDS:
-        raise typer.Exit(import_table(what, file, dry_run=dry_run, strict=strict))
+        if datum is not None and datum not in DATUMS:
+            raise typer.BadParameter(f"{datum!r}: write one of {', '.join(DATUMS)}", param_hint="--datum")
+        raise typer.Exit(import_table(what, file, dry_run=dry_run, strict=strict, datum=datum))
     if what not in KINDS:
         known = ", ".join((*KINDS, *TABLE_KINDS))
         raise typer.BadParameter(f"{what!r}: write one of {known}", param_hint="WHAT")
