@@ -214,17 +214,21 @@ class AlertService:
         at_us: int | None = None,
         lon: float | None = None,
         lat: float | None = None,
+        device: str = "",
+        device_kind: str = "",
     ) -> Routing:
         """Who would be told (now, unless ``at_us``), and why.
 
         ``kind`` may be a matter's code (``standard:code``), or empty when ``matter`` is
-        given; ``lon``, ``lat`` (WGS-84) find works with a permit nearby.
+        given; ``lon``, ``lat`` (WGS-84) find works with a permit nearby, ``device`` its maintainer.
         """
         if ":" in kind:
             kind, matter = "", matter or kind
         known = kind or kind_of(matter or "") or ""
         at_us = self._now_us() if at_us is None else at_us
-        asked = Asked(known, severity, place, at_us, matter or matter_of(known) or "", lon=lon, lat=lat)
+        asked = Asked(
+            known, severity, place, at_us, matter or matter_of(known) or "", device, device_kind, lon, lat
+        )
         own = self._duties.explain(asked)
         return explained(own, place, lambda beside: self._duties.explain(replace(asked, place=beside)))
 

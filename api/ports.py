@@ -57,8 +57,13 @@ class Route(Protocol):
         at_us: int | None = None,
         lon: float | None = None,
         lat: float | None = None,
+        device: str = "",
+        device_kind: str = "",
     ) -> tuple[Sequence[Duty], Sequence[Any]]:
-        """The duties and, step by step, why; now unless ``at_us``. WGS-84 degrees find works nearby."""
+        """The duties and, step by step, why; now unless ``at_us``.
+
+        WGS-84 degrees find works nearby, the device its maintainer.
+        """
         ...
 
 

@@ -163,6 +163,15 @@ async def test_who_loses_and_who_gets_the_truck_are_told_live(house: House) -> N
     assert [v["town"] for v in whole[0]["violations"]] == [WANJIANG]
     assert ([leg["town"] for leg in mine["legs"]], mine["violations"], mine["destination"]) == ([MACHONG], [], None)
     assert [h["seq"] for h in mine["handovers"]] == [1]
+    # Who was away reads the same: all trips and hand-overs of the account's area.
+    [told] = (await house.get("/api/v1/handovers", user="machong")).json()["items"]
+    assert {name: told[name] for name in ("seq", "yours", "text")} == {
+        name: left[name] for name in ("seq", "yours", "text")
+    }
+    assert (await house.get("/api/v1/trips")).json()["items"] == whole
+    assert (await house.get("/api/v1/trips", user="machong")).json()["items"] == [mine]
+    assert (await house.get("/api/v1/trips", state="under way")).json()["items"] == []
+    assert (await house.get("/api/v1/handovers", exercise="r1")).json()["items"] == []
 
 
 async def test_trips_are_listed_newest_first_and_in_pages(house: House) -> None:
