@@ -10,10 +10,10 @@ const TRIPS = 20;
 export function tripNode(trip, { heading = true } = {}) {
   const span = `${shortText(parseMs(trip.started_at))} – ${trip.ended_at ? shortText(parseMs(trip.ended_at)) : t("trip.under_way")}`;
   return h("article", { class: "trip" },
-    heading && h("h4", null, h("code", null, trip.vehicle), ` ${say(trip.origin?.name)} → ${trip.destination ? say(trip.destination.name) : "…"}`),
+    heading && h("h4", null, h("code", null, trip.vehicle), ` ${trip.origin ? say(trip.origin.name) : "…"} → ${trip.destination ? say(trip.destination.name) : "…"}`),
     h("p", { class: "quiet-text" }, span, ` · ${numberText(trip.length_m / 1000, 3)} km`,
       trip.because && ` · ${term("trip_end", trip.because)}`, trip.exercise && ` · ${t("chip.exercise")}`),
-    h("p", null, t("trip.from", { where: endText(trip.origin) }), " ",
+    (trip.origin || trip.destination) && h("p", null, trip.origin && t("trip.from", { where: endText(trip.origin) }), " ",
       trip.destination && t("trip.to", { where: endText(trip.destination) })),
     h("ol", { class: "legs" }, trip.legs.map((leg) => h("li", null,
       h("strong", null, say(leg.name) || t("place.unknown")),
@@ -29,7 +29,6 @@ export function tripNode(trip, { heading = true } = {}) {
 }
 
 function endText(end) {
-  if (!end) return "–";
   return end.site ? say(end.site.name) : `${say(end.name)} ${t("trip.no_site")}`;
 }
 

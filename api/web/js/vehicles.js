@@ -7,6 +7,7 @@ import { tripNode } from "./trips.js";
 
 const KEPT = 50;
 const SHOWN = 20;
+const HANDOVERS_SHOWN = 8;
 
 export class Vehicles {
   constructor({ api, live }) {
@@ -96,7 +97,7 @@ export class Vehicles {
         h("button", { type: "button", autofocus: true, onclick: () => this.dialog.close() }, t("vehicles.close"))),
       h("h3", null, t("vehicles.handovers"), h("span", { class: "zone" }, ` ${zoneLabel()}`)),
       this.handovers.length === 0 ? h("p", { class: "quiet-text" }, t("vehicles.no_handover")) : h("ul", { class: "handovers" },
-        byTime(this.handovers).slice(0, SHOWN).map((one) => h("li", { class: one.yours ? "is-yours" : "" },
+        byTime(this.handovers).slice(0, HANDOVERS_SHOWN).map((one) => h("li", { class: one.yours ? "is-yours" : "" },
           h("time", { datetime: one.crossed_at }, shortText(parseMs(one.crossed_at))), " ", say(one.text),
           one.late && h("span", { class: "quiet-text" }, ` · ${t("chip.late")}`), one.exercise && h("span", { class: "quiet-text" }, ` · ${t("chip.exercise")}`)))),
       h("h3", null, t("vehicles.trips"), h("span", { class: "zone" }, ` ${zoneLabel()}`)),
