@@ -426,6 +426,16 @@ SELECT id, text, road, number, grid, lon, lat, generated, version FROM address W
 
 ADDRESS = "SELECT id, text, road, number, grid, lon, lat, generated, version FROM address WHERE id = %(id)s"
 
+ADDRESS_ALIASES = """
+SELECT text, kind, valid_from, valid_to FROM address_alias WHERE address_id = %(id)s ORDER BY key
+"""
+
+ADDRESSES_OF_BUILDING = """
+SELECT id, text FROM address
+WHERE id BETWEEN left(%(id)s, 19) || '000000' AND left(%(id)s, 19) || '999999' AND id <> %(id)s
+ORDER BY id LIMIT 1000
+"""
+
 # ---------------------------------------------------------------- people
 
 USER = "SELECT name, password_hash, role, area, language, disabled FROM app_user WHERE name = %(name)s"

@@ -52,7 +52,7 @@ CAMERA_COLUMNS = (
     "id", "name", "lon", "lat", "datum", "address_id",
     "bearing_deg", "fov_deg", "range_m", "height_m", "gb28181_id", "town",
 )  # fmt: skip
-ADDRESS_COLUMNS = ("id", "text", "road", "number", "grid", "lon", "lat", "datum")
+ADDRESS_COLUMNS = ("id", "text", "road", "number", "grid", "lon", "lat", "datum", "aliases")
 MOUNTS = ("foundation", "top_floor")
 
 _ZONE_REACH_M = 450_000.0  # 4 degrees from the middle, on the equator
@@ -82,7 +82,7 @@ class Parsed(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class AddressRow:
-    """One address; ``lon``, ``lat`` are WGS-84."""
+    """One address; ``lon``, ``lat`` are WGS-84; ``aliases``: what people call it beside its text."""
 
     id: str
     text: str
@@ -91,6 +91,7 @@ class AddressRow:
     grid: str
     lon: float
     lat: float
+    aliases: tuple[str, ...] = ()
 
 
 class _BadRow(Exception):
@@ -338,7 +339,10 @@ def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:
     if point is None:
         _bad("lon and lat are empty; an address needs both")
     grid = parse_cell(line["grid"]).code if line.get("grid") else code.cell
-    return AddressRow(code.code, line["text"], line.get("road", ""), line.get("number", ""), grid, *point[:2])
+    said = [alias.strip() for alias in re.split(r"[;；|]", line.get("aliases", ""))]
+    aliases = tuple(dict.fromkeys(alias for alias in said if alias and alias != line["text"]))
+    road, number = line.get("road", ""), line.get("number", "")
+    return AddressRow(code.code, line["text"], road, number, grid, *point[:2], aliases)
 
 
 def _device(line: Mapping[str, str], datum: str | None) -> DeviceRow:

@@ -38,6 +38,7 @@ from api.schemas import (
 from domain.clock import from_us, iso, to_us
 from domain.errors import NotFound, PayloadError
 from domain.places import Place
+from geo.codes import parse_address
 from geo.datum import to_wgs84
 from geo.search import Found
 
@@ -229,9 +230,14 @@ def address_json(row: dict[str, Any]) -> dict[str, Any]:
 async def address(
     session: SignedIn, ports: Ports, address_id: Annotated[str, Path(pattern=r"^[0-9]{25}$")]
 ) -> Response:
-    """One address."""
+    """One address: its levels down to the room, other and old names with their time, and the building's others."""
     async with reading(ports.pool) as reader:
         row = await reader.row(queries.ADDRESS, {"id": address_id})
-    if row is None:
-        raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
-    return reply(address_json(row))
+        if row is None:
+            raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
+        aliases = await reader.rows(queries.ADDRESS_ALIASES, {"id": address_id})
+        others = await reader.rows(queries.ADDRESSES_OF_BUILDING, {"id": address_id})
+    code = parse_address(address_id)
+    levels = {"city": address_id[:6], "town": row["grid"][:9], "village": row["grid"][:12], "grid": row["grid"]}
+    building = {"building": code.building_code, "room": code.room or None}
+    return reply({**address_json(row), "levels": {**levels, **building}, "aliases": aliases, "in_building": others})

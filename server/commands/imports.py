@@ -23,6 +23,7 @@ from db.pool import Connection, connect, unavailable
 from domain.errors import GridpulseError, ImportFileError, PayloadError
 from geo import imports
 from geo.addresses import AddressColumns
+from geo.aliases import put_aliases
 from geo.datum import DATUMS
 from geo.divisions import Layer, begin_division, compare_division, correct_division, villages_with_cells
 from geo.generate import cut_village
@@ -273,6 +274,9 @@ async def _put_places(
             difference = await stage_rows(conn, "address", _as_rows(what, rows, version))
             if not dry_run and difference.new + difference.changed:
                 await put_staged(conn, "address")
+            aliases = [(row.id, alias) for row in rows for alias in row.aliases]
+            if aliases and not dry_run:
+                await put_aliases(conn, aliases)
             return difference
         layer = LAYERS[what]
         difference = await stage_rows(conn, layer, _as_rows(what, rows, version))
