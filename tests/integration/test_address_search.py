@@ -94,6 +94,9 @@ async def test_other_names_come_with_the_file_and_stay_with_their_address(pool: 
 
 def test_an_address_has_its_levels_and_its_building(city_server: Server) -> None:
     token = city_server.token()
+    city_server.wait(
+        lambda: bool(city_server.get("/addresses", token, q="gaobu").get("places")), "the search to know the city"
+    )
     (one, *_) = city_server.get("/addresses", token, q="麻涌", limit=1)["items"]
     whole = city_server.get(f"/addresses/{one['id']}", token)
     assert whole["levels"] == {
