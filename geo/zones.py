@@ -33,6 +33,9 @@ ZONE_RADII_M = (50.0, 200.0, 500.0)
 RADIUS_M_MAX = 5_000.0
 RINGS_MAX = 8
 
+PLANE_SLACK = 1.01
+"""The plane's scale is off by up to 0.2 %: so much farther one looks on it for what is within some metres."""
+
 _BUCKET_M = 100.0
 _AXIS_M = 6378137.0
 _ECCENTRICITY2 = 0.00669437999014
@@ -123,7 +126,7 @@ class PointHash:
     def _candidates(self, lon: Float64, lat: Float64, radius_m: float) -> tuple[Int64, Int64]:
         """What lies in the buckets that a square round each point touches: one slice a line of buckets."""
         x, y = self._plane.to_xy(lon, lat)
-        reach_m = radius_m * 1.01  # the plane's scale is off by up to 0.2 %
+        reach_m = radius_m * PLANE_SLACK
         left, bottom = self._bucket(x - reach_m, y - reach_m)
         right, _ = self._bucket(x + reach_m, y + reach_m)
         lines = np.arange(int(2 * reach_m // _BUCKET_M) + 2)

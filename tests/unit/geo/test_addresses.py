@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geo.addresses import NOWHERE, AddressIndex, Texts
+from geo.addresses import NOWHERE, AddressColumns, AddressIndex, Texts
 from geo.codes import address_code
 from geo.geodesy import LocalPlane
 
@@ -16,7 +16,8 @@ def index_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> AddressIndex:
     """Addresses at these metres; numbered in the order given."""
     ids = [address_code(CELL, n) for n in range(1, len(x) + 1)]
     lon, lat = PLANE.to_lonlat(x, y)
-    return AddressIndex(ids, [f"路{n}号" for n in range(1, len(x) + 1)], [CELL] * len(x), lon, lat)
+    texts = [f"路{n}号" for n in range(1, len(x) + 1)]
+    return AddressIndex.of(AddressColumns(ids, texts, (), (), [CELL] * len(x), lon, lat))
 
 
 def naive_nearest(
@@ -80,7 +81,7 @@ def test_rows_by_id() -> None:
 
 
 def test_no_addresses_at_all() -> None:
-    index = AddressIndex([], [], [], np.empty(0), np.empty(0))
+    index = AddressIndex.of(AddressColumns((), (), (), (), (), np.empty(0), np.empty(0)))
     assert index.row("4419000030010100001000000") == NOWHERE
     assert index.nearest(np.array([113.7]), np.array([23.0]), 150.0)[0].tolist() == [NOWHERE]
 
