@@ -32,6 +32,10 @@ class Finding:
         finder = self._finder
         return None if finder is None else finder.find(typed, limit)
 
+    def follows(self, locator: Locator) -> bool:
+        """Whether the finder in use is made of this locator."""
+        return self._seen is locator
+
     async def follow(self) -> None:
         """Make a new finder, in a thread, whenever the locator is another one with other places in it."""
         while True:
