@@ -22,21 +22,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
+import numpy as np
 import shapely
 
+from db.copy import copy_rows
 from db.migrate import migrate
 from db.pool import Connection, connect, open_pool
-from geo.store import cell_rows, load_locator, region_rows
-from geo.store import CELL_COLUMNS, REGION_COLUMNS
-from db.copy import copy_rows
+from geo.store import CELL_COLUMNS, REGION_COLUMNS, cell_rows, region_rows
 from server.embedded.stack import embedded_stack
 from server.finding import Finding
 from server.wiring import Places, read_locator
 from simulators.city import build_city
 from simulators.city_streets import road_names
-
-import numpy as np
 
 CELLS = """
 CREATE TEMP TABLE ground (code text, place text, west float8, south float8, east float8, north float8, roads text[])
@@ -139,7 +136,7 @@ async def measure(url: str) -> list[dict[str, Any]]:
 
         async def searchable() -> None:
             following = asyncio.create_task(finding.follow())
-            while not finding.follows(places.locator):
+            while not finding.follows(places.locator):  # noqa: ASYNC110  as a client would
                 await asyncio.sleep(0.05)
             following.cancel()
 

@@ -29,7 +29,8 @@ class Texts:
 
     def __init__(self, texts: Iterable[str]) -> None:
         encoded = [text.encode() for text in texts]
-        self._hold(np.frombuffer(b"".join(encoded), np.uint8), np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        self._hold(np.frombuffer(b"".join(encoded), np.uint8), lengths)
 
     @classmethod
     def packed(cls, buffer: Uint8, lengths: NDArray[np.integer]) -> Texts:

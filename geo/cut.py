@@ -157,6 +157,6 @@ def _decimals() -> Bool:
 
 
 def _decimal(codes: Uint32) -> Bool:
-    """Which characters are decimal digits of any script; beyond the BMP they count as digits, to be on the safe side."""
+    """Which characters are decimal digits of any script; those beyond the BMP count as such, for safety."""
     table = _decimals()
     return np.asarray((codes > 0xFFFF) | table[np.minimum(codes, 0xFFFF)])

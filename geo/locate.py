@@ -154,8 +154,9 @@ class Locator:
                 place = UNKNOWN_PLACE
             else:
                 place = Place(
-                    None, None, None, score, "town only", where.grid, where.village, where.town, where.names, version
-                )
+                    None, None, None, score, "town only", where.grid, where.village, where.town,
+                    where.names, version,
+                )  # fmt: skip
             made.append(place)
         return made
 

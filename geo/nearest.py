@@ -48,7 +48,10 @@ class PointBuckets:
         self._starts: Int32 = np.zeros(self._across * self._up + 1, np.int32)
         np.cumsum(np.bincount(key, minlength=self._across * self._up), out=self._starts[1:])
         self._row: Int32 = np.argsort(key, kind="stable").astype(np.int32)
-        self._x, self._y = x[self._row], y[self._row]
+        del key  # of ten million points each column counts
+        self._x = x[self._row]
+        del x
+        self._y = y[self._row]
 
     def __len__(self) -> int:
         return self._count
@@ -76,8 +79,9 @@ class PointBuckets:
         x, y = (float(v) for v in self.plane.to_xy(lon, lat))
         if not self._count or not self._in_reach(np.array([x]), np.array([y]), within_m)[0]:
             return np.empty(0, np.int64)
-        left, right = (self._clipped((x + d - self._west) / self._bucket_m, self._across) for d in (-within_m, within_m))
-        low, high = (self._clipped((y + d - self._south) / self._bucket_m, self._up) for d in (-within_m, within_m))
+        both = (-within_m, within_m)
+        left, right = (self._clipped((x + d - self._west) / self._bucket_m, self._across) for d in both)
+        low, high = (self._clipped((y + d - self._south) / self._bucket_m, self._up) for d in both)
         lines = [line * self._across for line in range(low, high + 1)]
         slices = [self._row[self._starts[line + left] : self._starts[line + right + 1]] for line in lines]
         return np.sort(np.concatenate(slices)).astype(np.int64)

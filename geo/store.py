@@ -22,7 +22,7 @@ from db import locks
 from db.copy import copy_rows
 from db.devices import DeviceRow
 from db.pool import Connection
-from geo.addresses import AddressColumns, PackedAddresses
+from geo.addresses import AddressColumns
 from geo.grids import Cell, Region
 from geo.locate import Locator
 from geo.packed_rows import AddressPacker, Part
@@ -134,10 +134,10 @@ async def load_locator(conn: Connection, at: datetime | None = None) -> Locator:
     at = at or datetime.now(UTC)
     real = await real_places(conn, at)
     regions, cells = await _load_outlines(conn, real, at)
-    addresses = await _load_addresses(conn, real)
+    packer = await _load_addresses(conn, real)
     cursor = await conn.execute(SELECT_VERSIONS, {"real": real, "at": at})
     version = "+".join(str(row[0]) for row in await cursor.fetchall())
-    return await asyncio.to_thread(Locator.build, regions, cells, addresses, version)
+    return await asyncio.to_thread(lambda: Locator.build(regions, cells, packer.done(), version))
 
 
 async def load_aliases(conn: Connection) -> list[Alias]:
@@ -295,7 +295,7 @@ def _drawn(rows: list[Any], grid: list[Any]) -> tuple[list[Region], list[Cell]]:
     return regions, [Cell(row[0], shape) for row, shape in zip(grid, shapes.tolist(), strict=True)]
 
 
-async def _load_addresses(conn: Connection, real: bool) -> PackedAddresses:
+async def _load_addresses(conn: Connection, real: bool) -> AddressPacker:
     """Ids, texts, cells and points; roads and numbers are parts of the text and stay out of memory.
 
     Part by part along the primary key, so that nobody sorts ten million rows.
@@ -306,7 +306,7 @@ async def _load_addresses(conn: Connection, real: bool) -> PackedAddresses:
             await cursor.execute(SELECT_PART, {"real": real, "after": after}, prepare=False)
             row: Any = await cursor.fetchone()
             if row[0] is None:
-                return packer.done()
+                return packer
             part = Part(*row)
             packer.add(part)
             after = part.last_id

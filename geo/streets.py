@@ -25,6 +25,8 @@ Int64 = NDArray[np.int64]
 
 NO_NUMBER = -1
 NUMBER_MAX = 2_000_000
+NAMES_MAX = 300_000
+"""Distinct roads, and distinct rests, that are searched by; addresses with further ones are found without them."""
 _NUMBERED = re.compile(r"(.{0,20}?)(\d+)(?:[-之](\d+))?号(?!楼|线)(.*)", re.DOTALL)
 
 
@@ -41,7 +43,8 @@ class Streets:
 
     ``address``, ``street``, ``number``, ``rest`` have one row an entry; ``village``
     and ``road`` one a street; ``starts`` says where a street's entries begin.
-    Row 0 of ``roads`` and ``rests`` is "no such".
+    Row 0 of ``roads`` and ``rests`` is "no such"; ``left_out`` counts how often a name beyond
+    ``NAMES_MAX`` was met.
     """
 
     town_codes: list[str]
@@ -57,6 +60,7 @@ class Streets:
     village: Int32
     road: Int32
     starts: Int32
+    left_out: int
     town_row: dict[str, int] = field(init=False)
     village_row: dict[str, int] = field(init=False)
 
@@ -128,14 +132,15 @@ def take_apart(
     streets = key[begins]
     del key
     starts = np.append(np.flatnonzero(begins), len(rows)).astype(np.int32)
+    street = np.repeat(np.arange(len(streets), dtype=np.int32), np.diff(starts))
     place_of = {int(order[at]): at for at in np.flatnonzero(order >= n).tolist()}
     return Streets(
         towns, villages, np.array([towns.index(v[:9]) for v in villages], np.int64),
         cutter.roads.names, cutter.rests.names,
-        rows[order], np.repeat(np.arange(len(streets), dtype=np.int32), np.diff(starts)), number[order], rest[order],
+        rows[order], street, number[order], rest[order],
         {place_of[n + i]: f"{kind}: {text}" for i, (_, text, kind) in enumerate(aliases)},
         (streets // len(cutter.roads.names)).astype(np.int32), (streets % len(cutter.roads.names)).astype(np.int32),
-        starts,
+        starts, cutter.roads.left_out + cutter.rests.left_out,
     )  # fmt: skip
 
 
@@ -146,7 +151,7 @@ class _Cutter:
         self._villages, self._names = villages, names
         self._prefixes: dict[int, re.Pattern[str]] = {}  # compiled where needed: that takes 2 ms each
         self._openings = Openings([_opening(code, names) for code in villages])
-        self.roads, self.rests = _Rows(), _Rows()
+        self.roads, self.rests = _Rows(NAMES_MAX), _Rows(NAMES_MAX)
         self._road: list[Int32] = []
         self._number: list[Int32] = []
         self._rest: list[Int32] = []
@@ -195,10 +200,12 @@ class _Cutter:
 
 
 class _Rows:
-    """Distinct texts, normalised, with a row each; row 0 is the empty one."""
+    """Distinct texts, normalised, with a row each; row 0 is the empty one, and all those beyond ``most``."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.names = [""]
+        self.left_out = 0
+        self._most = most
         self._normal = {"": 0}
         self._raw = {"": 0}
         self._printed: dict[int, int] = {}
@@ -209,23 +216,34 @@ class _Rows:
         rows = np.empty(len(distinct), np.int32)
         for k, print_ in enumerate(distinct.tolist()):
             if (row := self._printed.get(print_)) is None:
-                row = self._printed[print_] = self.of(text_of(int(first[k])))
+                row = self.of(text_of(int(first[k])))
+                if not self.full:
+                    self._printed[print_] = row
             rows[k] = row
         return rows[which]
 
     def of(self, text: str) -> int:
         """The row of a text."""
         if (row := self._raw.get(text)) is None:
-            normal = normalise(text)
-            row = self._normal.setdefault(normal, len(self.names))
-            if row == len(self.names):
+            normal = normalise(text) if not self.full else text
+            row = self._normal.get(normal, 0)
+            if not row and normal:
+                if self.full:
+                    self.left_out += 1
+                    return 0
+                row = self._normal[normal] = len(self.names)
                 self.names.append(normal)
             self._raw[text] = row
         return row
 
+    @property
+    def full(self) -> bool:
+        """Whether no further text gets a row."""
+        return len(self.names) > self._most
+
 
 def _opening(village: str, names: Mapping[str, str]) -> str:
-    """What a text of this village begins with when it leaves nothing out; "" where ``_prefix`` might see more in it."""
+    """How a text of this village that leaves nothing out begins; "" where ``_prefix`` may read it otherwise."""
     parts = [names.get(code, "") for code in (village[:6], village[:9], village)]
     opening = "".join(parts)
     return opening if all(parts) and "省" not in opening[:4] and not opening.startswith("中国") else ""

@@ -122,7 +122,10 @@ class Places:
 
     async def reload(self, pool: Pool) -> None:
         """Put the locator in force in the place of the one in use. Raises: DatabaseUnavailable."""
-        self.locator, self._stamp = await read_locator(pool, self.locator, self._stamp)
+        locator, stamp = await read_locator(pool, self.locator, self._stamp)
+        if locator is not self.locator:
+            self._ground = await asyncio.to_thread(Ground, locator)
+        self.locator, self._stamp = locator, stamp
 
     async def _renew(self, pool: Pool, alerts: AlertService) -> Locator:
         """Devices and open alerts follow the locator in use, which is returned. Raises: DatabaseUnavailable."""

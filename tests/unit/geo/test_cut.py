@@ -9,18 +9,23 @@ import pytest
 
 from geo.addresses import Texts
 from geo.cut import Openings, cut
-from geo.streets import _Cutter, _opening
+from geo.streets import _Cutter, _opening, _Rows
 
 NAMES = {
     "441900": "东莞市", "441900126": "麻涌镇", "441900127": "望牛墩镇", "441900126200": "麻三村",
     "441900127201": "石排村", "441900127202": "望联村",
 }  # fmt: skip
 VILLAGES = ["441900126200", "441900127201", "441900127202", "441900999001"]
-OPENINGS = ["东莞市麻涌镇麻三村", "东莞市望牛墩镇石排村", "东莞市望牛墩镇望联村", "", "麻涌镇麻三村", "广东省东莞市麻涌镇", "麻三"]
-MIDDLES = ["", "振兴路", "莞太大道", "麻涌大道西", "107国道", "兴隆街二巷", "𠀀路", "很长很长很长很长很长很长很长很长很长很长很长的路", "A区"]
+OPENINGS = [
+    "东莞市麻涌镇麻三村", "东莞市望牛墩镇石排村", "东莞市望牛墩镇望联村", "", "麻涌镇麻三村",
+    "广东省东莞市麻涌镇", "麻三",
+]  # fmt: skip
+MIDDLES = [
+    "", "振兴路", "莞太大道", "麻涌大道西", "107国道", "兴隆街二巷", "𠀀路", "很长" * 11 + "的路", "A区",
+]  # fmt: skip
 NUMBERS = [
-    "", "1号", "12号", "12-3号", "12之3号", "12号楼", "3号线", "１２号", "007号", "1234567号", "12345678号", "3000000号",
-    "5", "٣号", "12号\n",
+    "", "1号", "12号", "12-3号", "12之3号", "12号楼", "3号线", "１２号", "007号", "1234567号", "12345678号",
+    "3000000号", "5", "٣号", "12号\n",
 ]  # fmt: skip
 RESTS = ["", "", "兴隆大厦3栋", "3栋501室", "号", "楼", "😀", "12号"]
 
@@ -76,3 +81,12 @@ def test_an_opening_that_may_be_read_otherwise_is_none() -> None:
     assert _opening("441900126200", {**NAMES, "441900": "安省市"}) == ""
 
 
+
+
+def test_names_beyond_the_bound_are_left_out_and_counted() -> None:
+    rows = _Rows(2)
+    assert [rows.of(text) for text in ("甲路", "乙路", "丙路", "甲路", "", "丁路")] == [1, 2, 0, 1, 0, 0]
+    assert rows.names == ["", "甲路", "乙路"]
+    prints = np.array([5, 9, 5], np.uint64)
+    assert rows.of_prints(prints, lambda at: ["乙路", "戊路", "乙路"][at]).tolist() == [2, 0, 2]
+    assert rows.left_out == 3

@@ -7,7 +7,7 @@ from geo.addresses import AddressColumns
 from geo.conflicts import find_conflicts
 from geo.grids import Region
 from geo.locate import Locator
-from geo.matching import NameTable, Query, is_pinyin
+from geo.matching import NameTable, Query, is_pinyin, weights_of
 from geo.parse import parse_address
 from geo.search import AddressFinder, Alias, Found
 from geo.text_place import locate_text
@@ -142,7 +142,7 @@ def naive_cost(table: NameTable, row: int, query: Query) -> float:
     """The same distance, cell by cell."""
     above = [0.0] * (len(query.text) + 1)
     for k, c in enumerate(table.names[row]):
-        weight = float(table._weights[row, k])
+        weight = float(weights_of(table.names[row])[k])
         line: list[float] = []
         for j in range(len(query.text) + 1):
             ways = [above[j] + 0.8 * weight]
