@@ -41,7 +41,7 @@ class Texts:
 
     def _hold(self, buffer: Uint8, lengths: NDArray[np.integer]) -> None:
         self._buffer = buffer
-        self._bytes = memoryview(buffer)
+        self._bytes = buffer.data
         wide = len(buffer) > _UINT32_MAX
         self._ends: NDArray[np.integer] = np.zeros(len(lengths) + 1, np.int64 if wide else np.uint32)
         np.cumsum(lengths, out=self._ends[1:])
@@ -135,6 +135,12 @@ class AddressIndex:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the columns."""
+        columns = sum(column.nbytes for column in (self.ids, self.cell, self.lon, self.lat))
+        return int(columns + self.texts.nbytes + self._buckets.nbytes)
 
     def row(self, address_id: str) -> int:
         """The row of an address id, or ``NOWHERE``."""

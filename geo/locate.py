@@ -89,6 +89,7 @@ class Locator:
         self._names = names
         # One list of all territories, finest layer first; the rows of a layer follow its offset.
         self._territories = [self._territory(code) for layer in layers for code in layer.codes]
+        self._territories.append(_NO_TERRITORY)  # where NOWHERE points to
         self._row_of = {code: i for i, code in enumerate(code for layer in layers for code in layer.codes)}
         self._offsets = np.cumsum([0, *map(len, layers)]).tolist()
         self._address_territory = self._territories_of_addresses()
@@ -141,7 +142,7 @@ class Locator:
             np.round(found.score, 3).tolist(),
             strict=True,
         )
-        version, territories = self.version, [*self._territories, _NO_TERRITORY]  # NOWHERE is the last
+        version, territories = self.version, self._territories
         made = []
         for territory, near, metres, score in places:
             where = territories[territory]

@@ -56,6 +56,11 @@ class PointBuckets:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the columns."""
+        return sum(column.nbytes for column in vars(self).values() if isinstance(column, np.ndarray))
+
     def nearest(self, lon: Float64, lat: Float64, within_m: float) -> tuple[Int64, Float64]:
         """The nearest point's row and metres to it; ``NOWHERE`` and inf if none is ``within_m``.
 

@@ -246,7 +246,7 @@ class AddressFinder:
         rows = (s.town[street], s.village[street], s.road[street])
         return [(level.bits[row], level.quality[row]) for level, row in zip(levels, rows, strict=True)]
 
-    def _named_rests(self, query: Query) -> tuple[_Level, Int64]:
+    def _named_rests(self, query: Query) -> tuple[_Level, NDArray[np.integer]]:
         """Names of buildings and the like in the query, and the entries that have them."""
         hits = {hit.row: (hit, f"{self._rests.names[hit.row]}{_manner(hit)}") for hit in self._rests.hits(query)}
         rest = _level(query, hits, len(self._rests))

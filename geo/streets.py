@@ -80,7 +80,7 @@ class Streets:
         """The streets of a road's row, by village."""
         return self._by_road[self._road_starts[road] : self._road_starts[road + 1]]
 
-    def entries_of_rest(self, rest: int) -> Int64:
+    def entries_of_rest(self, rest: int) -> Int32:
         """The entries whose rest is this row."""
         return self._by_rest[self._rest_starts[rest] : self._rest_starts[rest + 1]]
 

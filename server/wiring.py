@@ -166,7 +166,10 @@ async def read_locator(pool: Pool, current: Locator | None = None, stamp: str = 
             newest = await places_stamp(conn, now)
             if current is not None and newest == stamp:
                 return current, stamp
-            return await load_locator(conn, now), newest
+            locator = await load_locator(conn, now)
+            held = locator.addresses
+            log.info("places read: %d addresses in %d MB", len(held), held.nbytes >> 20)
+            return locator, newest
 
 
 @asynccontextmanager

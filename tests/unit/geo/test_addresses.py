@@ -101,6 +101,7 @@ def test_rows_by_id() -> None:
     assert index.row(address_code(CELL, 2)) == 1
     assert index.id(1) == address_code(CELL, 2)
     assert index.texts[1] == "路2号"
+    assert index.nbytes > 2 * (25 + 7 + 4 + 16)
     for unknown in (address_code(CELL, 3), "", "号", "9" * 40):
         assert index.row(unknown) == NOWHERE
 
