@@ -13,6 +13,7 @@ import bisect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,26 +43,22 @@ _SYLLABLES_MAX = 6
 _PREFIX_MIN, _PREFIX_NAMES_MAX = 3, 40
 
 
-class _Sounds:
-    """A number for each syllable; a character without a reading sounds like itself.
+@lru_cache(maxsize=65_536)
+def sounds_of(character: str) -> tuple[int, int]:
+    """Numbers of the character's first and second sound; one without a reading sounds like itself.
 
     Southern speech and typing mix zh and z, ch and c, sh and s, -ng and -n: they count as one.
+    The numbers are the same in every process and thread, and with them what is found.
     """
-
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._of: dict[str, tuple[int, int]] = {}
-
-    def of(self, character: str) -> tuple[int, int]:
-        """The character's first and second sound."""
-        if (known := self._of.get(character)) is None:
-            ways = (readings(character) or (character,))[:2]
-            ids = [self._ids.setdefault(_southern(way), len(self._ids) + 1) for way in ways]
-            known = self._of[character] = (ids[0], ids[-1])
-        return known
+    known = _syllable_numbers()
+    ways = (readings(character) or (character,))[:2]
+    numbers = [known.get(_southern(way), len(known) + 1 + ord(way[0])) for way in ways]
+    return numbers[0], numbers[-1]
 
 
-SOUNDS = _Sounds()
+@cache
+def _syllable_numbers() -> dict[str, int]:
+    return {syllable: n for n, syllable in enumerate(sorted(set(map(_southern, syllables()))), 1)}
 
 
 class Query:
@@ -75,7 +72,7 @@ class Query:
         text = "".join(words)[:QUERY_MAX]
         self.text = text
         self.codes = np.array([ord(c) for c in text], np.int32)
-        self.sounds = np.array([SOUNDS.of(c) for c in text], np.int32).reshape(len(text), 2)
+        self.sounds = np.array([sounds_of(c) for c in text], np.int32).reshape(len(text), 2)
         self.weights = weights_of(text)
         self.strong = _bits(self.weights == 1.0)
         self.weak = _bits(self.weights != 1.0)
@@ -126,7 +123,7 @@ class NameTable:
         for row, name in enumerate(cut):
             n = len(name)
             self._codes[row, :n] = [ord(c) for c in name]
-            self._sounds[row, :n] = [SOUNDS.of(c) for c in name] if n else np.zeros((0, 2))
+            self._sounds[row, :n] = [sounds_of(c) for c in name] if n else np.zeros((0, 2))
             if n:
                 weights = weights_of(name)
                 self._weak[row, :n] = weights == WEAK
