@@ -31,6 +31,7 @@ from db.pool import Connection, connect, open_pool
 from geo.store import CELL_COLUMNS, REGION_COLUMNS, cell_rows, region_rows
 from server.embedded.stack import embedded_stack
 from server.finding import Finding
+from server.run import settle_memory
 from server.wiring import Places, read_locator
 from simulators.city import build_city
 from simulators.city_streets import road_names
@@ -127,6 +128,7 @@ async def measure(url: str) -> list[dict[str, Any]]:
             "stall_ms": beat.longest_ms,
         })  # fmt: skip
 
+    settle_memory()
     async with open_pool(url, name="bench") as pool:
         async with step("nothing yet"):
             await asyncio.sleep(0.5)
