@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from domain.places import IN_VIEW, Place
 from geo.cameras import VIEW_MIDDLE, ground_in_view
 from geo.locate import SCORE_SCALE_M, Locator, empty_locator
 from geo.polygons import PolygonIndex
-from geo.zones import Near, PointHash, TerritoryNear, ground_m
+from geo.zones import PLANE_SLACK, Near, TerritoryNear, ground_m
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -97,10 +96,6 @@ class Ground:
     def __init__(self, locator: Locator) -> None:
         self.locator = locator
         self.layers = [Outlines(level, layer) for level, layer in zip(LEVELS, locator.layers, strict=True)]
-
-    @cached_property
-    def _addresses(self) -> PointHash:
-        return PointHash(self.locator.addresses.lon, self.locator.addresses.lat)
 
     def neighbours(
         self, places: Sequence[Place], lon: ArrayLike, lat: ArrayLike, within_m: float = BORDER_WITHIN_M
@@ -179,7 +174,15 @@ class Ground:
 
     def addresses(self, lon: float, lat: float, within_m: float) -> Near:
         """Rows of the locator's addresses within ``within_m``, nearest first."""
-        return self._addresses.within(lon, lat, within_m)
+        held = self.locator.addresses
+        if not (np.isfinite(lon) and np.isfinite(lat)):
+            return Near(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        rows = held.around(lon, lat, within_m * PLANE_SLACK)
+        metres = ground_m(lon, lat, held.lon[rows], held.lat[rows])
+        inside = metres <= within_m
+        rows, metres = rows[inside], metres[inside]
+        order = np.lexsort((rows, metres))
+        return Near(np.zeros(len(rows), np.int64), rows[order], metres[order])
 
     def address(self, row: int) -> dict[str, Any]:
         """One address of the locator."""

@@ -135,7 +135,10 @@ class Places:
 
     async def reload(self, pool: Pool) -> None:
         """Put the locator in force in the place of the one in use. Raises: DatabaseUnavailable."""
-        self.divisions, self._stamp = await read_divisions(pool, self.divisions, self._stamp)
+        divisions, stamp = await read_divisions(pool, self.divisions, self._stamp)
+        if divisions is not self.divisions:
+            await asyncio.to_thread(divisions.ground)  # made before it is asked for
+        self.divisions, self._stamp = divisions, stamp
 
     async def _renew(self, pool: Pool, alerts: AlertService) -> Locator:
         """Devices and open alerts follow the locator in use, which is returned. Raises: DatabaseUnavailable."""
@@ -206,7 +209,10 @@ async def read_divisions(pool: Pool, current: Timeline | None = None, stamp: str
             newest = await places_stamp(conn, now)
             if current is not None and newest == stamp:
                 return current, stamp
-            return await load_timeline(conn, now), newest
+            divisions = await load_timeline(conn, now)
+            held = divisions.locator.addresses
+            log.info("places read: %d addresses in %d MB", len(held), held.nbytes >> 20)
+            return divisions, newest
 
 
 @asynccontextmanager

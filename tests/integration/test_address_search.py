@@ -16,6 +16,7 @@ from geo.grids import Region
 from geo.locate import Locator
 from geo.search import AddressFinder
 from geo.store import load_aliases, load_locator, write_city
+from server import finding as finding_module
 from server.commands.imports import Options, import_file
 from server.finding import Finding
 from tests.fix_server import Server
@@ -36,7 +37,11 @@ async def store(pool: Pool, text: str) -> None:
         await write_city(conn, REGIONS, [], one, version="v1", generated=False)
 
 
-async def test_a_replaced_text_is_kept_and_found(pool: Pool) -> None:
+@pytest.mark.parametrize("beside_max", [0, finding_module.BESIDE_MAX])
+async def test_a_replaced_text_is_kept_and_found(
+    pool: Pool, beside_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding_module, "BESIDE_MAX", beside_max)
     await store(pool, "东莞市麻涌镇麻三村旧墟街9号")
     holder: dict[str, Locator] = {}
 
