@@ -13,6 +13,7 @@ is placed by the division in force: generated borders do not come back.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -120,7 +121,8 @@ async def _divided(conn: Connection, at: datetime, current: Locator, *, real: bo
         return current
     regions, cells = await load_outlines(conn, at)
     found = await (await conn.execute(SELECT_VERSIONS, {"real": real, "at": at})).fetchall()
-    return with_outlines(current, regions, cells, "+".join(str(row[0]) for row in found))
+    version = "+".join(str(row[0]) for row in found)
+    return await asyncio.to_thread(with_outlines, current, regions, cells, version)
 
 
 def with_outlines(locator: Locator, regions: Sequence[Region], cells: Sequence[Cell], version: str) -> Locator:

@@ -135,7 +135,10 @@ class Places:
 
     async def reload(self, pool: Pool) -> None:
         """Put the locator in force in the place of the one in use. Raises: DatabaseUnavailable."""
-        self.divisions, self._stamp = await read_divisions(pool, self.divisions, self._stamp)
+        divisions, stamp = await read_divisions(pool, self.divisions, self._stamp)
+        if divisions is not self.divisions:
+            await asyncio.to_thread(divisions.ground)  # made before it is asked for
+        self.divisions, self._stamp = divisions, stamp
 
     async def _renew(self, pool: Pool, alerts: AlertService) -> Locator:
         """Devices and open alerts follow the locator in use, which is returned. Raises: DatabaseUnavailable."""
