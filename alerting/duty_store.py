@@ -25,6 +25,10 @@ SELECT_DUTIES = """
 SELECT kind, level, department, name, name_en, role, why, severity_min, place, valid_from, valid_to, matter,
        source, within_m, days, hours, batch
 FROM duty ORDER BY id"""
+SELECT_DUTY_FILE = """
+SELECT kind, matter, severity_min, place, level, department, source, role, name, name_en, why, days, hours,
+       valid_from, valid_to, within_m
+FROM duty WHERE batch = %s ORDER BY id"""
 SELECT_BATCHES = "SELECT name, starts_at, replaces, note FROM duty_batch ORDER BY starts_at, name"
 SELECT_STAMP = "SELECT changes FROM duty_stamp"
 SELECT_HOLIDAYS = "SELECT day, kind FROM holiday"
