@@ -32,7 +32,7 @@ from geo.store import CELL_COLUMNS, REGION_COLUMNS, cell_rows, region_rows
 from server.embedded.stack import embedded_stack
 from server.finding import Finding
 from server.run import settle_memory
-from server.wiring import Places, read_locator
+from server.wiring import Places, read_divisions
 from simulators.city import build_city
 from simulators.city_streets import road_names
 
@@ -133,7 +133,7 @@ async def measure(url: str) -> list[dict[str, Any]]:
         async with step("nothing yet"):
             await asyncio.sleep(0.5)
         async with step("read and build the locator"):
-            places = Places(*await read_locator(pool))
+            places = Places(*await read_divisions(pool))
         finding = Finding(pool, lambda: places.locator)
 
         async def searchable() -> None:
