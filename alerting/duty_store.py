@@ -6,6 +6,7 @@ Rows come in and go out as the words of ``alerting/dispatch``; nothing is decide
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
@@ -24,6 +25,10 @@ SELECT_DUTIES = """
 SELECT kind, level, department, name, name_en, role, why, severity_min, place, valid_from, valid_to, matter,
        source, within_m, days, hours, batch
 FROM duty ORDER BY id"""
+SELECT_DUTY_FILE = """
+SELECT kind, matter, severity_min, place, level, department, source, role, name, name_en, why, days, hours,
+       valid_from, valid_to, within_m
+FROM duty WHERE batch = %s ORDER BY id"""
 SELECT_BATCHES = "SELECT name, starts_at, replaces, note FROM duty_batch ORDER BY starts_at, name"
 SELECT_STAMP = "SELECT changes FROM duty_stamp"
 SELECT_HOLIDAYS = "SELECT day, kind FROM holiday"
@@ -79,8 +84,38 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_en = excluded.name_en, unit = excluded.unit,
     lon = excluded.lon, lat = excluded.lat, radius_m = excluded.radius_m, valid_from = excluded.valid_from,
     valid_to = excluded.valid_to""",
+    "sites": """
+INSERT INTO works_site (id, kind, name, name_en, outline, lon, lat, radius_m, valid_from, valid_to)
+VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, name_en = excluded.name_en,
+    outline = excluded.outline, lon = excluded.lon, lat = excluded.lat, radius_m = excluded.radius_m,
+    generated = false, valid_from = excluded.valid_from, valid_to = excluded.valid_to""",
+    "truck-permits": """
+INSERT INTO truck_permit (id, vehicle, towns, corridor, buffer_m, hours_from, hours_to, valid_from, valid_to)
+VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET vehicle = excluded.vehicle, towns = excluded.towns, corridor = excluded.corridor,
+    buffer_m = excluded.buffer_m, hours_from = excluded.hours_from, hours_to = excluded.hours_to,
+    generated = false, valid_from = excluded.valid_from, valid_to = excluded.valid_to""",
 }
 """How one row of each kind of table is written; the same row again changes nothing."""
+
+SELECT_THERE: Mapping[str, LiteralString] = {
+    "matters": "SELECT code, name, name_en, standard, class, department FROM matter",
+    "rules": "SELECT id, detector, kind, enabled, settings FROM rule",
+    "units": SELECT_UNITS,
+    "rota": "SELECT unit, person, contact, instead_of, days, hours, valid_from, valid_to FROM rota",
+    "holidays": "SELECT day, kind, name FROM holiday",
+    "owners": SELECT_OWNERS,
+    "maintainers": SELECT_MAINTAINERS,
+    "permits": "SELECT id, name, name_en, unit, lon, lat, radius_m, valid_from, valid_to FROM works_permit",
+    "sites": "SELECT id, kind, name, name_en, outline, lon, lat, radius_m, valid_from, valid_to FROM works_site",
+    "truck-permits": """
+SELECT id, vehicle, towns, corridor, buffer_m, hours_from, hours_to, valid_from, valid_to FROM truck_permit""",
+}
+"""What is there, in the columns of ``PUT``; JSON comes as objects."""
+
+JSON_COLUMN = {"rules": 4, "sites": 4, "truck-permits": 3}
+KEY_COLUMNS = {"maintainers": 3, "rota": 8}
 
 CLEAR_ROTA = "DELETE FROM rota WHERE unit = ANY(%s)"
 
@@ -168,6 +203,21 @@ async def put_rows(conn: Connection, what: str, rows: Sequence[Sequence[Any]]) -
         if what == "rota":
             await cursor.execute(CLEAR_ROTA, [sorted({row[0] for row in rows})])
         await cursor.executemany(PUT[what], rows)
+
+
+async def compare_rows(conn: Connection, what: str, rows: Sequence[Sequence[Any]]) -> tuple[int, int, int]:
+    """How many of a table's rows would be new, changed, and the same."""
+    width, json_at = KEY_COLUMNS.get(what, 1), JSON_COLUMN.get(what)
+    there = {tuple(row[:width]): tuple(row) for row in await (await conn.execute(SELECT_THERE[what])).fetchall()}
+    new = changed = 0
+    for row in rows:
+        ours = list(row)
+        if json_at is not None and ours[json_at] is not None:
+            ours[json_at] = json.loads(ours[json_at])
+        known = there.get(tuple(ours[:width]))
+        new += known is None
+        changed += known is not None and known != tuple(ours)
+    return new, changed, len(rows) - new - changed
 
 
 async def read_alerts(conn: Connection, from_at_us: int, to_at_us: int, limit: int) -> list[Alert]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from alerting.dispatch.duties import Routing, Step
-from domain.places import Duty, Place
+from domain.places import IN_VIEW, Duty, Place
 
 TOLD_NEXT_DOOR = ("lead", "co")
 """Roles that a neighbour's unit is told for."""
@@ -37,7 +37,8 @@ def explained(own: Routing, place: Place, explain: Callable[[Place], Routing]) -
 
 
 def neighbour_places(place: Place) -> Iterator[Place]:
-    """The territories next door as places, nearest first."""
+    """The territories next door, or in the same camera's view, as places, nearest first."""
+    beside = IN_VIEW if place.method == IN_VIEW else "border"
     for code in place.neighbours:
         village = code[:12] if len(code) >= 12 else None
         names = {level: name for level, name in place.names.items() if level.startswith("city")}
@@ -47,7 +48,7 @@ def neighbour_places(place: Place) -> Iterator[Place]:
                 if name:
                     names[f"{level}{language}"] = name
         yield Place(
-            None, None, None, place.score, "border", code if len(code) == 15 else None, village, code[:9], names,
+            None, None, None, place.score, beside, code if len(code) == 15 else None, village, code[:9], names,
             place.data_version,
         )  # fmt: skip
 
@@ -59,6 +60,8 @@ def why_told(neighbour: Place) -> str:
     english = neighbour.names.get("village_en") or neighbour.names.get("town_en") or zh
     cell = code[12:]
     zh, english = (f"{zh}{cell}网格", f"{english} cell {cell}") if cell else (zh, english)
+    if neighbour.method == IN_VIEW:
+        return f"{zh}也在画面范围内 · the camera sees {english} too"
     return f"临近边界：{zh}在旁 · near the border of {english}"
 
 

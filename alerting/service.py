@@ -40,7 +40,7 @@ from domain.alerts import Alert, Detection
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable, NotFound, VersionConflict
 from domain.people import Actor
-from domain.places import Duty, Place
+from domain.places import Duty, Place, Whereabouts
 from domain.readings import Block
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ ATTEMPTS = 5
 RELOAD_US = 30_000_000
 MOVES_AT_ONCE = 500
 
-PlaceAll = Callable[[Sequence[tuple[Device, float | None, float | None]]], list[Place]]
+PlaceAll = Callable[[Sequence[Whereabouts]], list[Place]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,12 @@ class AlertService:
         now_us: Callable[[], int],
         observe_stage: Callable[[str, float], None] | None = None,
         zone: ZoneInfo = CITY_ZONE,
+        division_changed_since: Callable[[int], bool] = lambda at_us: False,
     ) -> None:
         self._store = store
         self._device = device
         self._place = place
+        self._division_changed_since = division_changed_since
         self._now_us = now_us
         self._observe_stage = observe_stage
         self._bank = DetectorBank(rules, device, metric_names)
@@ -212,17 +214,21 @@ class AlertService:
         at_us: int | None = None,
         lon: float | None = None,
         lat: float | None = None,
+        device: str = "",
+        device_kind: str = "",
     ) -> Routing:
         """Who would be told (now, unless ``at_us``), and why.
 
         ``kind`` may be a matter's code (``standard:code``), or empty when ``matter`` is
-        given; ``lon``, ``lat`` (WGS-84) find works with a permit nearby.
+        given; ``lon``, ``lat`` (WGS-84) find works with a permit nearby, ``device`` its maintainer.
         """
         if ":" in kind:
             kind, matter = "", matter or kind
         known = kind or kind_of(matter or "") or ""
         at_us = self._now_us() if at_us is None else at_us
-        asked = Asked(known, severity, place, at_us, matter or matter_of(known) or "", lon=lon, lat=lat)
+        asked = Asked(
+            known, severity, place, at_us, matter or matter_of(known) or "", device, device_kind, lon, lat
+        )
         own = self._duties.explain(asked)
         return explained(own, place, lambda beside: self._duties.explain(replace(asked, place=beside)))
 
@@ -233,7 +239,7 @@ class AlertService:
     def _moves(self, alerts: Sequence[Alert], found: dict[str, Place], because: str) -> list[Write]:
         """The next alerts that lie elsewhere now, at most ``MOVES_AT_ONCE``; ``found`` keeps places asked for."""
         unasked = [alert for alert in alerts if alert.id not in found and alert.state != "closed"]
-        asked = [(device := self._known(alert.device), *own_point(alert, device)) for alert in unasked]
+        asked = [self._stands(alert) for alert in unasked]
         places = self._place(asked) if asked else []
         found.update(zip((alert.id for alert in unasked), places, strict=True))
         at_us = self._now_us()
@@ -306,9 +312,20 @@ class AlertService:
                     change = Change(alert, "raised", f"rule {d.rule}: {reason}")
                 case Change():
                     change = self._told_anew(before, decision, placed_us)
-            plan.after[pair] = change.alert
             plan.writes.append(Write(change, DETECTOR, placed_us))
+            if isinstance(decision, Raise) and (moved := self._moved_since(change.alert, d, placed_us)):
+                change = moved
+                plan.writes.append(Write(change, SYSTEM, placed_us))
+            plan.after[pair] = change.alert
         return plan
+
+    def _moved_since(self, alert: Alert, d: Detection, at_us: int) -> Change | None:
+        """A late alert that a new division has moved since its event: it is open, so it follows, with a record."""
+        if not self._division_changed_since(d.at_us):
+            return None
+        [place] = self._place([replace(self._whereabouts(d), at_us=None)])
+        change = replaced(alert, place, at_us, "new division since the event")
+        return change and replace(change, alert=replace(change.alert, duty=self._duty(change.alert, at_us)))
 
     def _told_anew(self, before: Alert | None, change: Change, at_us: int) -> Change:
         """A worse alert concerns more people: its duties are found again."""
@@ -326,9 +343,19 @@ class AlertService:
         return with_neighbours(own, alert.place, lambda beside: self._duties.route(replace(asked, place=beside)))
 
     def _places(self, onsets: Sequence[Detection]) -> dict[int, Place]:
-        asked = [(self._known(d.device), d.lon, d.lat) for d in onsets]
+        asked = [self._whereabouts(d) for d in onsets]
         found = self._place(asked) if asked else []
         return {id(d): place for d, place in zip(onsets, found, strict=True)}
+
+    def _whereabouts(self, d: Detection) -> Whereabouts:
+        """Of an onset: the place is that of its event time."""
+        return Whereabouts(self._known(d.device), d.lon, d.lat, d.at_us, d.features.get("box"))
+
+    def _stands(self, alert: Alert) -> Whereabouts:
+        """Of an open alert: the place is that of now."""
+        device = self._known(alert.device)
+        box = (alert.evidence.get("features") or {}).get("box")
+        return Whereabouts(device, *own_point(alert, device), box=box)
 
     def _known(self, key: int) -> Device:
         return self._device(key) or Device(key, f"key-{key}", "unknown")

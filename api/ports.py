@@ -31,8 +31,16 @@ class Act(Protocol):
 class Locate(Protocol):
     """Places of WGS-84 points in bulk."""
 
-    def __call__(self, lon: Any, lat: Any) -> Sequence[Place]:
-        """Arrays of degrees, shape ``(n,)``, to ``n`` places."""
+    def __call__(self, lon: Any, lat: Any, at_us: Any = None) -> Sequence[Place]:
+        """Arrays of degrees, shape ``(n,)``, to ``n`` places now, or in the divisions of event times ``(n,)``."""
+        ...
+
+
+class GroundAt(Protocol):
+    """Outlines and addresses."""
+
+    def __call__(self, at_us: int | None = None) -> Ground:
+        """As they are now, or as they were at an event time."""
         ...
 
 
@@ -49,8 +57,13 @@ class Route(Protocol):
         at_us: int | None = None,
         lon: float | None = None,
         lat: float | None = None,
+        device: str = "",
+        device_kind: str = "",
     ) -> tuple[Sequence[Duty], Sequence[Any]]:
-        """The duties and, step by step, why; now unless ``at_us``. WGS-84 degrees find works nearby."""
+        """The duties and, step by step, why; now unless ``at_us``.
+
+        WGS-84 degrees find works nearby, the device its maintainer.
+        """
         ...
 
 
@@ -109,5 +122,5 @@ class ApiPorts:
     run_mode: str = "all"
     timezone: str = "Asia/Shanghai"
     on_duty: OnDuty = desk_only
-    ground: Callable[[], Ground] = empty_ground
+    ground: GroundAt = empty_ground
     search: Search = no_search

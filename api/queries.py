@@ -428,6 +428,16 @@ SELECT id, text, road, number, grid, lon, lat, generated, version FROM address W
 
 ADDRESS = "SELECT id, text, road, number, grid, lon, lat, generated, version FROM address WHERE id = %(id)s"
 
+ADDRESS_ALIASES = """
+SELECT text, kind, valid_from, valid_to FROM address_alias WHERE address_id = %(id)s ORDER BY key
+"""
+
+ADDRESSES_OF_BUILDING = """
+SELECT id, text FROM address
+WHERE id BETWEEN left(%(id)s, 19) || '000000' AND left(%(id)s, 19) || '999999' AND id <> %(id)s
+ORDER BY id LIMIT 1000
+"""
+
 # ---------------------------------------------------------------- people
 
 USER = "SELECT name, password_hash, role, area, language, disabled FROM app_user WHERE name = %(name)s"
@@ -492,6 +502,16 @@ HANDOVERS_AFTER = """
 SELECT seq, change, exercise, body FROM handover WHERE seq > %(seq)s ORDER BY seq LIMIT %(limit)s
 """
 
+_OF_EXERCISE = "(%(exercise)s::text = 'any' OR exercise IS NOT DISTINCT FROM %(exercise)s::text)"
+
+HANDOVERS_BEFORE = f"""
+SELECT seq, change, exercise, body FROM handover
+WHERE (%(before)s::bigint IS NULL OR seq < %(before)s) AND {_OF_EXERCISE}
+  AND (%(area)s::text = '' OR starts_with(left_town, left(%(area)s, 9))
+       OR starts_with(entered_town, left(%(area)s, 9)))
+ORDER BY seq DESC LIMIT %(limit)s
+"""
+
 HANDOVERS_OF_TRIPS = """
 SELECT seq, trip_id, change, body FROM handover WHERE trip_id = ANY (%(trips)s::text[]) ORDER BY seq
 """
@@ -504,3 +524,7 @@ WHERE device = %(device)s AND state <> 'withdrawn'
   AND (%(after)s::timestamptz IS NULL OR (started_at, id) < (%(after)s, %(after_id)s))
 ORDER BY started_at DESC, id DESC LIMIT %(limit)s
 """
+
+ALL_TRIPS = TRIPS.replace(
+    "WHERE device = %(device)s", f"WHERE {_OF_EXERCISE} AND (%(state)s::text IS NULL OR state = %(state)s)"
+)

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "places", "route", "address_search")
+NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "locate", "route", "address_search", "address_load")
 
 
 def main() -> None:

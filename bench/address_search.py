@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from geo.addresses import AddressIndex
+from geo.addresses import AddressColumns, AddressIndex
 from geo.han import initials, spellings
 from geo.search import AddressFinder
 from geo.streets import Streets
@@ -39,7 +39,7 @@ def addresses(names: dict[str, tuple[str, str]], total: int) -> AddressIndex:
             texts.append(f"东莞市{town}{names[village][0]}{road}{number}号{tower}")
             cells.append(f"{village}{k % 90 + 1:03d}")
     lon, lat = rng.uniform(113.6, 114.0, total), rng.uniform(22.8, 23.1, total)
-    return AddressIndex(ids[:total], texts[:total], cells[:total], lon, lat)
+    return AddressIndex.of(AddressColumns(ids[:total], texts[:total], (), (), cells[:total], lon, lat))
 
 
 def columns_mb(streets: Streets) -> float:

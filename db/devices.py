@@ -42,8 +42,9 @@ ON CONFLICT (device) DO UPDATE SET bearing_deg = excluded.bearing_deg, fov_deg =
 """
 
 SELECT_ALL = """
-SELECT key, id, kind, name, run, lon, lat, address_id, building_class, mount, period_s, disabled
-FROM device ORDER BY key
+SELECT key, id, kind, name, run, lon, lat, address_id, building_class, mount, period_s, disabled,
+       bearing_deg, fov_deg, range_m
+FROM device LEFT JOIN camera ON camera.device = device.key ORDER BY key
 """
 
 SELECT_KEYS = SELECT_ALL.replace("ORDER BY", "WHERE key = ANY(%s) ORDER BY")

@@ -14,6 +14,7 @@ class Device:
 
     ``key``: row number everywhere; ``run``: the exercise it belongs to, or None;
     ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``;
+    ``bearing_deg``, ``fov_deg``, ``range_m``: a camera's, where they are known.
     ``parent``: the key of the gateway that speaks for it, if one gateway alone is named to.
     """
 
@@ -29,4 +30,7 @@ class Device:
     mount: str = "foundation"
     period_s: float | None = None
     disabled: bool = False
+    bearing_deg: float | None = None
+    fov_deg: float | None = None
+    range_m: float | None = None
     parent: int | None = None

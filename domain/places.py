@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from domain.devices import Device
+
 CITY_LEVELS = ("grid", "village", "town", "city")
 """From the smallest territory to the largest: the way an alert climbs."""
+
+
+IN_VIEW = "camera field of view"
+"""The method of a place that a camera looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,22 @@ class Place:
 
 UNKNOWN_PLACE = Place(None, None, None, 0.0, "none", None, None, None, {}, "")
 """The place of something nobody can place; such an alert goes to the city's desk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What is known of where something happened.
+
+    ``lon``, ``lat``: its own WGS-84 point where it is not the device's (a vehicle's);
+    ``at_us``: event time, whose division decides; None = the division in force;
+    ``box``: where in a camera's picture, x0, y0, x1, y1 in 0..1.
+    """
+
+    device: Device
+    lon: float | None = None
+    lat: float | None = None
+    at_us: int | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@
   neighbour is named by its finest code only: a cell stands for its village and town.
 - **Over an area.** An event belongs to the lowest unit that holds all its points:
   cell, village, town, else the city. One point that nobody can place makes it the city's.
+- **In a camera's view.** What a camera sees happened on the ground it looks at, not at its
+  mast. The territory of the middle of that ground leads, others in view are neighbours.
 
 Outlines are measured on the city's plane, whose scale is off by up to 0.2 %.
 Immutable; new places make a new ``Ground``.
@@ -15,17 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from domain.places import Place
-from geo.locate import Locator, empty_locator
+from domain.places import IN_VIEW, Place
+from geo.cameras import VIEW_MIDDLE, ground_in_view
+from geo.locate import SCORE_SCALE_M, Locator, empty_locator
 from geo.polygons import PolygonIndex
-from geo.zones import Near, PointHash, TerritoryNear
+from geo.zones import PLANE_SLACK, Near, TerritoryNear, ground_m
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -95,10 +97,6 @@ class Ground:
         self.locator = locator
         self.layers = [Outlines(level, layer) for level, layer in zip(LEVELS, locator.layers, strict=True)]
 
-    @cached_property
-    def _addresses(self) -> PointHash:
-        return PointHash(self.locator.addresses.lon, self.locator.addresses.lat)
-
     def neighbours(
         self, places: Sequence[Place], lon: ArrayLike, lat: ArrayLike, within_m: float = BORDER_WITHIN_M
     ) -> list[list[Neighbour]]:
@@ -126,6 +124,30 @@ class Ground:
             for place, beside in zip(places, self.neighbours(places, lon, lat, within_m), strict=True)
         ]  # fmt: skip
 
+    def in_view(
+        self, lon: float, lat: float, bearing_deg: float, fov_deg: float, range_m: float,
+        box: Sequence[float] | None = None,
+    ) -> Place:  # fmt: skip
+        """The place of what a camera sees: the ground it looks at, or that behind ``box`` in its picture."""
+        x, y = ground_in_view(lon, lat, bearing_deg, fov_deg, range_m, box)
+        places = self.locator.points(x, y)
+        own, others = places[VIEW_MIDDLE], places[:VIEW_MIDDLE] + places[VIEW_MIDDLE + 1 :]
+        if not own.known:
+            return own
+        unsure = float(np.exp(-range_m / 4.0 / SCORE_SCALE_M))  # half the depth of the ground from its middle
+        own = replace(own, method=IN_VIEW, score=round(own.score * unsure, 3))
+        [own] = self.with_neighbours([own], x[VIEW_MIDDLE : VIEW_MIDDLE + 1], y[VIEW_MIDDLE : VIEW_MIDDLE + 1])
+        metres = ground_m(x[VIEW_MIDDLE], y[VIEW_MIDDLE], np.delete(x, VIEW_MIDDLE), np.delete(y, VIEW_MIDDLE))
+        beside: list[Neighbour] = []
+        for other, away in sorted(zip(others, metres.tolist(), strict=True), key=lambda pair: pair[1]):
+            level = next((v for v in LEVELS if getattr(own, v) and getattr(other, v)), None)
+            code = getattr(other, level) if level else None
+            if level and code not in (getattr(own, level), *own.neighbours, *(n.code for n in beside)):
+                beside.append(Neighbour(level, str(code), round(away, 1)))
+        beside = beside[: NEIGHBOURS_MAX - len(own.neighbours)]
+        names = {**own.names, **self._names_of(beside)}
+        return replace(own, neighbours=(*own.neighbours, *(n.code for n in beside)), names=names)
+
     def lowest_unit(self, places: Sequence[Place]) -> Unit:
         """The lowest unit that holds all the places (at least one)."""
         lost = sum(not place.known for place in places)
@@ -152,7 +174,15 @@ class Ground:
 
     def addresses(self, lon: float, lat: float, within_m: float) -> Near:
         """Rows of the locator's addresses within ``within_m``, nearest first."""
-        return self._addresses.within(lon, lat, within_m)
+        held = self.locator.addresses
+        if not (np.isfinite(lon) and np.isfinite(lat)):
+            return Near(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        rows = held.around(lon, lat, within_m * PLANE_SLACK)
+        metres = ground_m(lon, lat, held.lon[rows], held.lat[rows])
+        inside = metres <= within_m
+        rows, metres = rows[inside], metres[inside]
+        order = np.lexsort((rows, metres))
+        return Near(np.zeros(len(rows), np.int64), rows[order], metres[order])
 
     def address(self, row: int) -> dict[str, Any]:
         """One address of the locator."""
@@ -195,6 +225,6 @@ class Ground:
         )  # fmt: skip
 
 
-def empty_ground() -> Ground:
+def empty_ground(at_us: int | None = None) -> Ground:
     """Ground without any place."""
     return Ground(empty_locator())

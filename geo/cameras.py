@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from geo.geodesy import LocalPlane
 from geo.zones import ground_m
 
 Float64 = NDArray[np.float64]
@@ -25,6 +26,8 @@ IGNORED = "height, slope and whatever stands in between are not known and ignore
 
 _ALL_ROUND_DEG = 360.0
 _AT_THE_MAST_M = 1.0
+VIEW_MIDDLE = 4
+"""Of the points of ``ground_in_view`` the one that stands for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,25 @@ def sight_json(sight: Sight, row: int) -> dict[str, Any]:
         "can_see": bool(sight.can_see[row]) if sight.known[row] else None,
         "score": float(sight.score[row]),
     }
+
+
+def ground_in_view(
+    lon: float, lat: float, bearing_deg: float, fov_deg: float, range_m: float, box: Sequence[float] | None = None
+) -> tuple[Float64, Float64]:
+    """Nine WGS-84 points of the ground a camera looks at, or of the part where ``box`` lies in its picture.
+
+    Left, middle and right at a quarter, half and three quarters of the range; the
+    point in the middle is row 4 and stands for all. How far away something is cannot
+    be read from a picture without the mast's height and tilt, so the middle of
+    the range is as good as known.
+    """
+    left, right = (box[0], box[2]) if box is not None else (0.0, 1.0)
+    across = np.array([left, (left + right) / 2.0, right]) - 0.5
+    bearing = np.radians(bearing_deg + np.tile(across, 3) * min(fov_deg, _ALL_ROUND_DEG))
+    metres = np.repeat([0.25, 0.5, 0.75], 3) * range_m
+    if fov_deg >= _ALL_ROUND_DEG and box is None:
+        metres = np.where(np.arange(9) == VIEW_MIDDLE, 0.0, metres)  # all round: the mast itself is the middle
+    return LocalPlane(lon, lat).to_lonlat(metres * np.sin(bearing), metres * np.cos(bearing))
 
 
 PICTURE_SHOWS: Mapping[str, tuple[str, str]] = {

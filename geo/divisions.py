@@ -12,6 +12,7 @@ one transaction, and end with a notification.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -139,15 +140,21 @@ async def next_division(conn: Connection, after: datetime) -> datetime | None:
 async def relocate_devices(conn: Connection, locator: Locator) -> Sequence[int]:
     """Give devices the town, village and cell they lie in now; returns the keys of those that changed."""
     rows: list[Any] = await (await conn.execute(SELECT_PLACED)).fetchall()
+    moved = await asyncio.to_thread(_moved, rows, locator)  # ten thousand devices take seconds
+    if moved:
+        await conn.execute(UPDATE_PLACED, [list(column) for column in zip(*moved, strict=True)])
+    return [key for key, *_ in moved]
+
+
+def _moved(rows: list[Any], locator: Locator) -> list[tuple[Any, ...]]:
+    """Key, town, village and cell of the devices that lie elsewhere by this locator."""
     moved: list[tuple[Any, ...]] = []
     for key, address_id, lon, lat, *before in rows:
         place = locator.device(address_id, lon, lat)
         now = [place.town, place.village, place.grid]
         if place.known and now != before:
             moved.append((int(key), *now))
-    if moved:
-        await conn.execute(UPDATE_PLACED, [list(column) for column in zip(*moved, strict=True)])
-    return [key for key, *_ in moved]
+    return moved
 
 
 async def _end(conn: Connection, table: str, which: str, at: datetime) -> None:

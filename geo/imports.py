@@ -52,7 +52,7 @@ CAMERA_COLUMNS = (
     "id", "name", "lon", "lat", "datum", "address_id",
     "bearing_deg", "fov_deg", "range_m", "height_m", "gb28181_id", "town",
 )  # fmt: skip
-ADDRESS_COLUMNS = ("id", "text", "road", "number", "grid", "lon", "lat", "datum")
+ADDRESS_COLUMNS = ("id", "text", "road", "number", "grid", "lon", "lat", "datum", "aliases")
 MOUNTS = ("foundation", "top_floor")
 
 _ZONE_REACH_M = 450_000.0  # 4 degrees from the middle, on the equator
@@ -82,7 +82,7 @@ class Parsed(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class AddressRow:
-    """One address; ``lon``, ``lat`` are WGS-84."""
+    """One address; ``lon``, ``lat`` are WGS-84; ``aliases``: what people call it beside its text."""
 
     id: str
     text: str
@@ -91,6 +91,7 @@ class AddressRow:
     grid: str
     lon: float
     lat: float
+    aliases: tuple[str, ...] = ()
 
 
 class _BadRow(Exception):
@@ -187,7 +188,7 @@ def _bad(reason: str) -> NoReturn:
 
 def _lines(content: bytes, known: Sequence[str], needed: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Each CSV record with its line number; a header that does not fit stops the file."""
-    reader = csv.reader(io.StringIO(_text(content), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text_of(content), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         if missing := [name for name in needed if name not in header]:
@@ -216,7 +217,7 @@ def _features(content: bytes | Sequence[Feature]) -> Iterator[tuple[str, Any]]:
         yield from ((f"feature {number}", feature) for number, feature in enumerate(content, 1))
         return
     try:
-        document = json.loads(_text(content), parse_constant=_no_constant)
+        document = json.loads(text_of(content), parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise ImportFileError(f"line {error.lineno}: not GeoJSON: {error.msg}") from error
     except RecursionError as error:
@@ -233,7 +234,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ImportFileError(f"not GeoJSON: {name} is no JSON number")
 
 
-def _text(content: bytes) -> str:
+def text_of(content: bytes) -> str:
+    """UTF-8 text, with or without a byte order mark. Raises: ImportFileError that names the line."""
     if (zero := content.find(0)) >= 0:
         line = content.count(10, 0, zero) + 1
         raise ImportFileError(f"line {line}: a zero byte; save the file as UTF-8 text")
@@ -302,17 +304,31 @@ def _closed(geometry: dict[str, Any]) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": closed}
 
 
-def _degrees(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
-    """WGS-84 degrees of coordinates in a datum or zone; a bad row where they are none."""
+def degrees_of(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
+    """WGS-84 degrees of coordinates ``in_range`` of a datum or zone."""
+    zone = _zone(datum) if datum.startswith("epsg:") else None
+    return to_wgs84(x, y, datum) if zone is None else zone.to_lonlat(x, y)
+
+
+def in_range(x: Float64, y: Float64, datum: str) -> NDArray[np.bool_]:
+    """Which coordinates can be some of a datum or zone. Raises: PayloadError("bad_datum")."""
     check_import_datum(datum)
     zone = _zone(datum) if datum.startswith("epsg:") else None
     if zone is None:
+        return np.asarray((np.abs(x) <= 180) & (np.abs(y) <= 90))
+    return np.asarray((np.abs(x - zone.false_easting) <= _ZONE_REACH_M) & (np.abs(y) <= 1e7))
+
+
+def _degrees(x: Float64, y: Float64, datum: str) -> tuple[Float64, Float64]:
+    """WGS-84 degrees of coordinates in a datum or zone; a bad row where they are none."""
+    fits = in_range(x, y, datum).all()
+    if datum.startswith("epsg:"):
+        if not fits:
+            _bad(f"easting {x[0]:.0f}, northing {y[0]:.0f} are not metres of {datum}; another zone, or degrees?")
+    else:
         _check_range(float(x.min()), float(y.min()))
         _check_range(float(x.max()), float(y.max()))
-        return to_wgs84(x, y, datum)
-    if np.abs(x - zone.false_easting).max() > _ZONE_REACH_M or np.abs(y).max() > 1e7:
-        _bad(f"easting {x[0]:.0f}, northing {y[0]:.0f} are not metres of {datum}; another zone, or degrees?")
-    return zone.to_lonlat(x, y)
+    return degrees_of(x, y, datum)
 
 
 def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:
@@ -323,7 +339,10 @@ def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:
     if point is None:
         _bad("lon and lat are empty; an address needs both")
     grid = parse_cell(line["grid"]).code if line.get("grid") else code.cell
-    return AddressRow(code.code, line["text"], line.get("road", ""), line.get("number", ""), grid, *point[:2])
+    said = [alias.strip() for alias in re.split(r"[;；|]", line.get("aliases", ""))]
+    aliases = tuple(dict.fromkeys(alias for alias in said if alias and alias != line["text"]))
+    road, number = line.get("road", ""), line.get("number", "")
+    return AddressRow(code.code, line["text"], road, number, grid, *point[:2], aliases)
 
 
 def _device(line: Mapping[str, str], datum: str | None) -> DeviceRow:

@@ -6,6 +6,8 @@ the address is the nearest one within 150 m. Methods, and the score they earn
 
 device       the registry names the address                exp(-d / 150), at least 0.3;
                                                            0.9 without a coordinate to check it by
+building     the registry names a room that is not known   as device, x 0.9
+             of a building that is
 nearest      an address is within 150 m                    0.95 exp(-d / 150); x 0.8 when it
                                                            lies in another cell than the point
 town only    inside a town, but no address is near         0.3 with cell, 0.25 with village, 0.2 town
@@ -29,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.places import UNKNOWN_PLACE, Place
-from geo.addresses import AddressColumns, AddressIndex
+from geo.addresses import AddressColumns, AddressIndex, PackedAddresses
 from geo.geodesy import distance_m
 from geo.grids import Cell, Region
 from geo.polygons import NOWHERE, PolygonIndex
@@ -43,6 +45,8 @@ OUTLINE_WITHIN_M = 50.0
 SCORE_SCALE_M = 150.0
 DEVICE_SCORE_MIN = 0.3
 DEVICE_SCORE_UNCHECKED = 0.9
+BUILDING_SCORE = 0.9
+BUILDING_DIGITS, WHOLE_BUILDING = 19, "000000"
 TERRITORY_SCORE = {"grid": 0.3, "village": 0.25, "town": 0.2}
 _OTHER_CELL = 0.8
 _LENT = 0.5
@@ -69,6 +73,13 @@ class _Territory:
     def finest(self) -> str:
         return "grid" if self.grid else "village" if self.village else "town"
 
+    @property
+    def code(self) -> str:
+        return self.grid or self.village or self.town or ""
+
+
+_NO_TERRITORY = _Territory(None, None, None, {})
+
 
 class Locator:
     """Points and devices to places; see the module for the rules. Make one with ``build``."""
@@ -86,13 +97,18 @@ class Locator:
         self._names = names
         # One list of all territories, finest layer first; the rows of a layer follow its offset.
         self._territories = [self._territory(code) for layer in layers for code in layer.codes]
+        self._territories.append(_NO_TERRITORY)  # where NOWHERE points to
         self._row_of = {code: i for i, code in enumerate(code for layer in layers for code in layer.codes)}
         self._offsets = np.cumsum([0, *map(len, layers)]).tolist()
         self._address_territory = self._territories_of_addresses()
 
     @classmethod
     def build(
-        cls, regions: Iterable[Region], cells: Iterable[Cell], addresses: AddressColumns, version: str
+        cls,
+        regions: Iterable[Region],
+        cells: Iterable[Cell],
+        addresses: AddressColumns | PackedAddresses,
+        version: str,
     ) -> Locator:
         """A locator over towns and villages, cells and addresses; any of them may be empty."""
         every = list(regions)
@@ -101,7 +117,8 @@ class Locator:
         for level in ("village", "town"):
             chosen = [r for r in every if r.level == level]
             layers.append(PolygonIndex([r.code for r in chosen], [r.outline for r in chosen]))
-        index = AddressIndex(addresses.id, addresses.text, addresses.grid, addresses.lon, addresses.lat)
+        packed = addresses if isinstance(addresses, PackedAddresses) else PackedAddresses.of(addresses)
+        index = AddressIndex(packed)
         return cls(layers, {r.code: (r.name, r.name_en) for r in every}, index, version)
 
     @property
@@ -122,21 +139,42 @@ class Locator:
         """The place of each WGS-84 point, arrays of shape ``(n,)``; unknown where a coordinate is NaN."""
         x, y = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
         found = self.columns(x, y)
-        rows = zip(
+        has_address = found.address != NOWHERE
+        rows = found.address[has_address]
+        ids = iter(self.addresses.some_ids(rows))
+        texts = iter(self.addresses.texts.some(rows))
+        places = zip(
             found.territory.tolist(),
-            found.address.tolist(),
-            found.distance_m.tolist(),
-            found.score.tolist(),
+            has_address.tolist(),
+            np.round(found.distance_m, 1).tolist(),
+            np.round(found.score, 3).tolist(),
             strict=True,
         )
-        return [self._place(territory, address, metres, score) for territory, address, metres, score in rows]
+        version, territories = self.version, self._territories
+        made = []
+        for territory, near, metres, score in places:
+            where = territories[territory]
+            if near:
+                place = Place(
+                    next(ids), next(texts), metres, score, "nearest", where.grid, where.village, where.town,
+                    where.names, version,
+                )  # fmt: skip
+            elif territory == NOWHERE:
+                place = UNKNOWN_PLACE
+            else:
+                place = Place(
+                    None, None, None, score, "town only", where.grid, where.village, where.town,
+                    where.names, version,
+                )  # fmt: skip
+            made.append(place)
+        return made
 
     def device(self, address_id: str | None, lon: float | None, lat: float | None) -> Place:
         """The place of something registered: by its address, else by its point, else unknown.
 
         An address the index does not have counts as none.
         """
-        row = self.addresses.row(address_id) if address_id else NOWHERE
+        row, method = self._registered(address_id)
         if row == NOWHERE:
             if lon is None or lat is None:
                 return UNKNOWN_PLACE
@@ -146,10 +184,36 @@ class Locator:
             there = self.addresses.lon[row], self.addresses.lat[row]
             metres = round(float(distance_m(lon, lat, *there)), 1)
             score = max(DEVICE_SCORE_MIN, float(np.exp(-metres / SCORE_SCALE_M)))
+        if method == "building":
+            score *= BUILDING_SCORE
+        where = self._where(row)
+        return Place(
+            self.addresses.id(row), self.addresses.texts[row], metres, round(score, 3), method,
+            where.grid, where.village, where.town, where.names, self.version,
+        )  # fmt: skip
+
+    def _registered(self, address_id: str | None) -> tuple[int, str]:
+        """The row of a registered address, or of its building where the room is not known; and the method."""
+        row = self.addresses.row(address_id) if address_id else NOWHERE
+        if row != NOWHERE or not address_id or len(address_id) != len(WHOLE_BUILDING) + BUILDING_DIGITS:
+            return row, "device"
+        return self.addresses.row(address_id[:BUILDING_DIGITS] + WHOLE_BUILDING), "building"
+
+    def _where(self, row: int) -> _Territory:
+        """An address's territory: its cell where that is in force, else what holds its point.
+
+        Its code says more than outlines do that hold its point and are less fine.
+        """
         cell = self.addresses.cells[int(self.addresses.cell[row])]
-        territory = self._row_of.get(cell)
-        where = self._territories[territory] if territory is not None else self._territory(cell)
-        return self._compose(where, row, metres, score, "device")
+        known = self._row_of.get(cell, NOWHERE)
+        if known == NOWHERE:
+            at = slice(row, row + 1)
+            known = int(self._territory_of(self.addresses.lon[at], self.addresses.lat[at])[0][0])
+        if known == NOWHERE:
+            return self._territory(cell)
+        where = self._territories[known]
+        coarser = cell != where.code and cell.startswith(where.code)
+        return self._territory(cell) if coarser else where
 
     def columns(self, lon: Float64, lat: Float64) -> Located:
         """The places of many points without an object for each."""
@@ -210,30 +274,6 @@ class Locator:
             if english:
                 names[f"{level}_en"] = english
         return _Territory(grid, village, town, names)
-
-    def _place(self, territory: int, address: int, metres: float, score: float) -> Place:
-        if territory == NOWHERE and address == NOWHERE:
-            return UNKNOWN_PLACE
-        where = self._territories[territory] if territory != NOWHERE else _Territory(None, None, None, {})
-        if address == NOWHERE:
-            return self._compose(where, NOWHERE, None, score, "town only")
-        return self._compose(where, address, round(metres, 1), score, "nearest")
-
-    def _compose(self, where: _Territory, row: int, metres: float | None, score: float, method: str) -> Place:
-        has_address = row != NOWHERE
-        return Place(
-            address_id=self.addresses.id(row) if has_address else None,
-            address=self.addresses.texts[row] if has_address else None,
-            distance_m=metres,
-            score=round(score, 3),
-            method=method,
-            grid=where.grid,
-            village=where.village,
-            town=where.town,
-            names=where.names,
-            data_version=self.version,
-        )
-
 
 def empty_locator(version: str = "") -> Locator:
     """A locator that knows nothing: every place is unknown."""

@@ -13,6 +13,7 @@ import bisect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,26 +43,22 @@ _SYLLABLES_MAX = 6
 _PREFIX_MIN, _PREFIX_NAMES_MAX = 3, 40
 
 
-class _Sounds:
-    """A number for each syllable; a character without a reading sounds like itself.
+@lru_cache(maxsize=65_536)
+def sounds_of(character: str) -> tuple[int, int]:
+    """Numbers of the character's first and second sound; one without a reading sounds like itself.
 
     Southern speech and typing mix zh and z, ch and c, sh and s, -ng and -n: they count as one.
+    The numbers are the same in every process and thread, and with them what is found.
     """
-
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._of: dict[str, tuple[int, int]] = {}
-
-    def of(self, character: str) -> tuple[int, int]:
-        """The character's first and second sound."""
-        if (known := self._of.get(character)) is None:
-            ways = (readings(character) or (character,))[:2]
-            ids = [self._ids.setdefault(_southern(way), len(self._ids) + 1) for way in ways]
-            known = self._of[character] = (ids[0], ids[-1])
-        return known
+    known = _syllable_numbers()
+    ways = (readings(character) or (character,))[:2]
+    numbers = [known.get(_southern(way), len(known) + 1 + ord(way[0])) for way in ways]
+    return numbers[0], numbers[-1]
 
 
-SOUNDS = _Sounds()
+@cache
+def _syllable_numbers() -> dict[str, int]:
+    return {syllable: n for n, syllable in enumerate(sorted(set(map(_southern, syllables()))), 1)}
 
 
 class Query:
@@ -75,7 +72,7 @@ class Query:
         text = "".join(words)[:QUERY_MAX]
         self.text = text
         self.codes = np.array([ord(c) for c in text], np.int32)
-        self.sounds = np.array([SOUNDS.of(c) for c in text], np.int32).reshape(len(text), 2)
+        self.sounds = np.array([sounds_of(c) for c in text], np.int32).reshape(len(text), 2)
         self.weights = weights_of(text)
         self.strong = _bits(self.weights == 1.0)
         self.weak = _bits(self.weights != 1.0)
@@ -121,13 +118,16 @@ class NameTable:
         self._length = np.array([len(name) for name in cut], np.int32)
         self._codes = np.zeros((len(cut), width), np.int32)
         self._sounds = np.zeros((len(cut), width, 2), np.int32)
-        self._weights = np.zeros((len(cut), width))
+        self._weak = np.zeros((len(cut), width), np.bool_)
+        self._total = np.full(len(cut), 1e-9)
         for row, name in enumerate(cut):
             n = len(name)
             self._codes[row, :n] = [ord(c) for c in name]
-            self._sounds[row, :n] = [SOUNDS.of(c) for c in name] if n else np.zeros((0, 2))
-            self._weights[row, :n] = weights_of(name)
-        self._total = np.maximum(self._weights.sum(axis=1), 1e-9)
+            self._sounds[row, :n] = [sounds_of(c) for c in name] if n else np.zeros((0, 2))
+            if n:
+                weights = weights_of(name)
+                self._weak[row, :n] = weights == WEAK
+                self._total[row] = weights.sum()
         self._post()
         self._spell()
 
@@ -150,9 +150,9 @@ class NameTable:
         twice = sound[:, 0] != sound[:, 1]
         key = np.concatenate([sound[:, 0], sound[twice, 1]])
         rows = np.concatenate([row, row[twice]]).astype(np.int32)
-        weights = self._weights[rows, np.concatenate([column, column[twice]])]
+        weak = self._weak[rows, np.concatenate([column, column[twice]])]
         order = np.argsort(key, kind="stable")
-        self._post_rows, self._post_weights = rows[order], weights[order]
+        self._post_rows, self._post_weak = rows[order], weak[order]
         self._post_starts = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=1))]).astype(np.int64)
 
     def _spell(self) -> None:
@@ -193,7 +193,8 @@ class NameTable:
         if not len(within):
             return np.empty(0, np.int64)
         at = np.concatenate([np.arange(starts[i], ends[i]) for i in within.tolist()])
-        share = np.bincount(self._post_rows[at], self._post_weights[at], len(self.names)) / self._total
+        weights = np.where(self._post_weak[at], WEAK, 1.0)
+        share = np.bincount(self._post_rows[at], weights, len(self.names)) / self._total
         near = np.flatnonzero(share >= 0.5)
         if len(near) > SHORTLIST:
             # Of equal shares the longer name: it explains more.
@@ -209,7 +210,7 @@ class NameTable:
         start = np.tile(place, (n, 1))
         line = np.arange(n)[:, None]
         for k in range(int(self._length[rows].max())):
-            weight = self._weights[rows, k][:, None]
+            weight = np.where(self._weak[rows, k], WEAK, 1.0)[:, None]
             mine = self._sounds[rows, k]
             same = self._codes[rows, k][:, None] == query.codes
             alike = (mine[:, :, None, None] == query.sounds[None, None]).any(axis=(1, 3))

@@ -149,36 +149,48 @@ class AddressFinder:
         )
 
     def _places(self, query: Query, levels: tuple[_Level, _Level, _Level]) -> list[Found]:
+        """Towns, villages and roads the query names; scored as columns, put into words only when shown."""
         towns, villages, roads = levels
         s = self.streets
+        town = np.flatnonzero(towns.bits)
+        village = np.flatnonzero(villages.bits)
+        village = village[_adds(villages, village, towns, s.town_of_village[village])]
+        named = [s.streets_of_road(row)[:PLACES_MAX] for row in np.flatnonzero(roads.bits).tolist()]
+        street = np.concatenate(named) if named else np.empty(0, np.int64)
+        road, around, above = s.road[street], s.village[street], s.town[street]
+        street = street[_adds(roads, road, towns, above) & _adds(roads, road, villages, around)]
+        scored = (
+            self._scored(query, ((towns, town),)),
+            self._scored(query, ((villages, village), (towns, s.town_of_village[village]))),
+            self._scored(query, ((roads, s.road[street]), (villages, s.village[street]), (towns, s.town[street]))),
+        )
+        least = _least_shown(np.concatenate(scored))
         found = [
-            self._place(query, "town", code, "", ((towns, row),))
-            for row, code in enumerate(s.town_codes)
-            if towns.bits[row]
+            self._place(levels, kind, row, float(score[i]))
+            for kind, rows, score in zip(("town", "village", "road"), (town, village, street), scored, strict=True)
+            for i, row in ((i, int(rows[i])) for i in np.flatnonzero(score >= least).tolist())
         ]
-        for row in np.flatnonzero(villages.bits).tolist():
-            own = int(s.town_of_village[row])
-            if _adds(villages, row, towns, own):
-                parts: tuple[tuple[_Level, int], ...] = ((villages, row), (towns, own))
-                found.append(self._place(query, "village", s.village_codes[row], "", parts))
-        for row in np.flatnonzero(roads.bits).tolist():
-            for street in s.streets_of_road(row)[:PLACES_MAX].tolist():
-                village, town = int(s.village[street]), int(s.town[street])
-                if _adds(roads, row, towns, town) and _adds(roads, row, villages, village):
-                    parts = ((roads, row), (villages, village), (towns, town))
-                    found.append(self._place(query, "road", s.village_codes[village], s.roads[row], parts))
-        best = max((f.score for f in found), default=0.0)
-        found = [f for f in found if f.score >= max(SCORE_MIN, _NEARLY * best)]
         return sorted(found, key=lambda f: (-f.score, len(f.code), f.code, f.text))[:PLACES_MAX]
 
-    def _place(
-        self, query: Query, kind: str, code: str, road: str, parts: Sequence[tuple[_Level, int]]
-    ) -> Found:
-        columns = [(level.bits[[row]], level.quality[[row]]) for level, row in parts]
-        explained, quality = _explained(query, columns)
-        reasons = _whys(tuple(reversed(parts)))
-        score = round(float(explained[0] * quality[0]) / query.total, 3)
-        return Found(kind, code, self._name(code) + road, score, reasons)
+    @staticmethod
+    def _scored(query: Query, parts: Sequence[tuple[_Level, NDArray[np.integer]]]) -> Float64:
+        explained, quality = _explained(query, [(level.bits[rows], level.quality[rows]) for level, rows in parts])
+        return np.asarray(np.round(explained * quality / query.total, 3))
+
+    def _place(self, levels: tuple[_Level, _Level, _Level], kind: str, row: int, score: float) -> Found:
+        """One answer; ``row``: of the town, the village or the street."""
+        s = self.streets
+        towns, villages, roads = levels
+        if kind == "town":
+            return Found(kind, s.town_codes[row], self._name(s.town_codes[row]), score, _whys(((towns, row),)))
+        village = row if kind == "village" else int(s.village[row])
+        parts = [(towns, int(s.town_of_village[village])), (villages, village)]
+        road = ""
+        if kind == "road":
+            parts.append((roads, int(s.road[row])))
+            road = s.roads[int(s.road[row])]
+        code = s.village_codes[village]
+        return Found(kind, code, self._name(code) + road, score, _whys(parts))
 
     def _addresses_of(self, query: Query, levels: tuple[_Level, _Level, _Level], limit: int) -> list[Found]:
         s = self.streets
@@ -234,7 +246,7 @@ class AddressFinder:
         rows = (s.town[street], s.village[street], s.road[street])
         return [(level.bits[row], level.quality[row]) for level, row in zip(levels, rows, strict=True)]
 
-    def _named_rests(self, query: Query) -> tuple[_Level, Int64]:
+    def _named_rests(self, query: Query) -> tuple[_Level, NDArray[np.integer]]:
         """Names of buildings and the like in the query, and the entries that have them."""
         hits = {hit.row: (hit, f"{self._rests.names[hit.row]}{_manner(hit)}") for hit in self._rests.hits(query)}
         rest = _level(query, hits, len(self._rests))
@@ -323,11 +335,19 @@ def _whys(parts: Sequence[tuple[_Level, int]]) -> tuple[str, ...]:
     )
 
 
-def _adds(level: _Level, row: int, larger: _Level, around: int) -> bool:
-    """Whether this name explains something that the surely named larger place does not."""
-    if level.quality[row] >= SURE or larger.quality[around] < SURE:
-        return True
-    return bool(level.bits[row] & ~larger.bits[around])
+def _adds(
+    level: _Level, rows: NDArray[np.integer], larger: _Level, around: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Whether each name explains something that the surely named larger place does not."""
+    more = (level.bits[rows] & ~larger.bits[around]) != 0
+    return np.asarray((level.quality[rows] >= SURE) | (larger.quality[around] < SURE) | more)
+
+
+def _least_shown(score: Float64) -> float:
+    """The score from which on places can be among those that are shown."""
+    best = float(score.max(initial=0.0))
+    last = float(np.partition(score, -PLACES_MAX)[-PLACES_MAX]) if len(score) > PLACES_MAX else 0.0
+    return max(SCORE_MIN, _NEARLY * best, last)
 
 
 def _keep_best(into: dict[int, tuple[Hit, str]], row: int, hit: Hit, why: str) -> None:

@@ -8,6 +8,7 @@ borders must not decide beside real ones. Every write ends with a notification o
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from db.pool import Connection
 from geo.addresses import AddressColumns
 from geo.grids import Cell, Region
 from geo.locate import Locator
+from geo.packed_rows import AddressPacker, Part
 from geo.search import Alias
 
 CHANNEL = "place_changed"
-_FETCH = 20_000
+PART_ROWS = 25_000
+"""Addresses read at once: a few MB, which the event loop takes over in some milliseconds."""
 
 Table = Literal["region", "grid_cell", "address"]
 
@@ -41,8 +44,12 @@ SELECT code, outline::text FROM grid_cell
 WHERE (NOT generated OR NOT %(real)s) AND valid_from <= %(at)s AND (valid_to IS NULL OR valid_to > %(at)s)
 ORDER BY code
 """
-SELECT_ADDRESSES = """
-SELECT id, text, grid, lon, lat FROM address WHERE NOT generated OR NOT %(real)s ORDER BY id
+SELECT_PART = f"""
+SELECT string_agg(convert_to(id, 'UTF8'), ''), convert_to(string_agg(text, ''), 'UTF8'),
+       string_agg(int4send(octet_length(text)), ''), string_agg(convert_to(rpad(grid, 15), 'UTF8'), ''),
+       string_agg(float8send(lon), ''), string_agg(float8send(lat), '')
+FROM (SELECT id, text, grid, lon, lat FROM address
+      WHERE id > %(after)s AND (NOT generated OR NOT %(real)s) ORDER BY id LIMIT {PART_ROWS}) AS part
 """
 SELECT_ALIASES = """
 SELECT address_alias.address_id, address_alias.text, address_alias.kind
@@ -120,14 +127,17 @@ class Difference:
 
 
 async def load_locator(conn: Connection, at: datetime | None = None) -> Locator:
-    """A Locator of all in force at a time (now, unless said); its version names every data version in it."""
+    """A Locator of all in force at a time (now, unless said); its version names every data version in it.
+
+    It is made in a thread, out of columns: the event loop goes on meanwhile.
+    """
     at = at or datetime.now(UTC)
     real = await real_places(conn, at)
     regions, cells = await _load_outlines(conn, real, at)
-    addresses = await _load_addresses(conn, real)
+    packer = await _load_addresses(conn, real)
     cursor = await conn.execute(SELECT_VERSIONS, {"real": real, "at": at})
     version = "+".join(str(row[0]) for row in await cursor.fetchall())
-    return Locator.build(regions, cells, addresses, version)
+    return await asyncio.to_thread(lambda: Locator.build(regions, cells, packer.done(), version))
 
 
 async def load_aliases(conn: Connection) -> list[Alias]:
@@ -271,33 +281,35 @@ def _outlines(shapes: Sequence[Any]) -> list[Any]:
 
 async def _load_outlines(conn: Connection, real: bool, at: datetime) -> tuple[list[Region], list[Cell]]:
     rows: list[Any] = await (await conn.execute(SELECT_REGIONS, {"real": real, "at": at})).fetchall()
+    grid: list[Any] = await (await conn.execute(SELECT_CELLS, {"real": real, "at": at})).fetchall()
+    return await asyncio.to_thread(_drawn, rows, grid)
+
+
+def _drawn(rows: list[Any], grid: list[Any]) -> tuple[list[Region], list[Cell]]:
     shapes = shapely.from_geojson(np.array([row[3] for row in rows], dtype=object))
     regions = [
         Region(code, level, name, shape, english, kind)
         for (code, level, name, _, english, kind), shape in zip(rows, shapes.tolist(), strict=True)
     ]
-    grid: list[Any] = await (await conn.execute(SELECT_CELLS, {"real": real, "at": at})).fetchall()
     shapes = shapely.from_geojson(np.array([row[1] for row in grid], dtype=object))
     return regions, [Cell(row[0], shape) for row, shape in zip(grid, shapes.tolist(), strict=True)]
 
 
-async def _load_addresses(conn: Connection, real: bool) -> AddressColumns:
-    """Ids, texts, cells and points; roads and numbers are parts of the text and stay out of memory."""
-    ids: list[str] = []
-    texts: list[str] = []
-    cells: list[str] = []
-    lon: list[float] = []
-    lat: list[float] = []
-    async with conn.transaction(), conn.cursor(name="addresses", binary=True) as cursor:
-        await cursor.execute(SELECT_ADDRESSES, {"real": real})
-        while batch := await cursor.fetchmany(_FETCH):
-            columns: list[Any] = list(zip(*batch, strict=True))
-            ids += columns[0]
-            texts += columns[1]
-            cells += columns[2]
-            lon += columns[3]
-            lat += columns[4]
-    return AddressColumns(ids, texts, (), (), cells, np.array(lon), np.array(lat))
+async def _load_addresses(conn: Connection, real: bool) -> AddressPacker:
+    """Ids, texts, cells and points; roads and numbers are parts of the text and stay out of memory.
+
+    Part by part along the primary key, so that nobody sorts ten million rows.
+    """
+    packer, after = AddressPacker(), ""
+    async with conn.cursor(binary=True) as cursor:
+        while True:
+            await cursor.execute(SELECT_PART, {"real": real, "after": after}, prepare=False)
+            row: Any = await cursor.fetchone()
+            if row[0] is None:
+                return packer
+            part = Part(*row)
+            packer.add(part)
+            after = part.last_id
 
 
 async def notify_places(conn: Connection) -> None:

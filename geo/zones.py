@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from domain.errors import PayloadError
 from domain.places import CITY_LEVELS
-from geo.geodesy import LocalPlane
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -33,7 +32,9 @@ ZONE_RADII_M = (50.0, 200.0, 500.0)
 RADIUS_M_MAX = 5_000.0
 RINGS_MAX = 8
 
-_BUCKET_M = 100.0
+PLANE_SLACK = 1.01
+"""The plane's scale is off by up to 0.2 %: so much farther one looks on it for what is within some metres."""
+
 _AXIS_M = 6378137.0
 _ECCENTRICITY2 = 0.00669437999014
 
@@ -76,67 +77,6 @@ class Near:
     def pairs(self) -> Iterator[tuple[int, int, float]]:
         """One (point, row, metres) after the other."""
         return zip(self.point.tolist(), self.row.tolist(), self.metres.tolist(), strict=True)
-
-
-class PointHash:
-    """Things with a point, hashed into square buckets; immutable. A point that is not finite is nowhere."""
-
-    def __init__(self, lon: Float64, lat: Float64) -> None:
-        self.lon, self.lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
-        there = np.flatnonzero(np.isfinite(self.lon) & np.isfinite(self.lat))
-        known_lon, known_lat = self.lon[there], self.lat[there]
-        self._plane = LocalPlane(0.0, 0.0)
-        if len(there):
-            self._plane = LocalPlane(float(np.median(known_lon)), float(np.median(known_lat)))
-        x, y = self._plane.to_xy(known_lon, known_lat)
-        self._west, self._south = float(np.min(x, initial=np.inf)), float(np.min(y, initial=np.inf))
-        across, up = self._bucket(x, y)
-        self._columns = int(np.max(across, initial=0)) + 1
-        key = up * self._columns + across
-        order = np.argsort(key, kind="stable")
-        self._key: Int64 = key[order]
-        self._row: Int64 = there[order]
-
-    def __len__(self) -> int:
-        return len(self._row)
-
-    def within(self, lon: ArrayLike, lat: ArrayLike, radius_m: float) -> Near:
-        """All things within ``radius_m`` of each query point, arrays of shape ``(n,)``."""
-        at_lon, at_lat = np.atleast_1d(np.asarray(lon, np.float64)), np.atleast_1d(np.asarray(lat, np.float64))
-        asked = np.flatnonzero(np.isfinite(at_lon) & np.isfinite(at_lat))
-        if not len(self) or not len(asked):
-            return Near(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-        point, row = self._candidates(at_lon[asked], at_lat[asked], radius_m)
-        point = asked[point]
-        metres = ground_m(at_lon[point], at_lat[point], self.lon[row], self.lat[row])
-        near = metres <= radius_m
-        point, row, metres = point[near], row[near], metres[near]
-        order = np.lexsort((row, metres, point))
-        return Near(point[order], row[order], metres[order])
-
-    def _bucket(self, x: Float64, y: Float64) -> tuple[Int64, Int64]:
-        if not len(x):
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        across = np.floor((x - self._west) / _BUCKET_M).astype(np.int64)
-        return across, np.floor((y - self._south) / _BUCKET_M).astype(np.int64)
-
-    def _candidates(self, lon: Float64, lat: Float64, radius_m: float) -> tuple[Int64, Int64]:
-        """What lies in the buckets that a square round each point touches: one slice a line of buckets."""
-        x, y = self._plane.to_xy(lon, lat)
-        reach_m = radius_m * 1.01  # the plane's scale is off by up to 0.2 %
-        left, bottom = self._bucket(x - reach_m, y - reach_m)
-        right, _ = self._bucket(x + reach_m, y + reach_m)
-        lines = np.arange(int(2 * reach_m // _BUCKET_M) + 2)
-        up = (bottom[:, None] + lines) * self._columns
-        first = np.clip(left, 0, self._columns)[:, None]
-        end = np.clip(right + 1, 0, self._columns)[:, None]
-        begin = np.searchsorted(self._key, up + first)
-        length = np.maximum(np.searchsorted(self._key, up + end) - begin, 0)
-        point = np.repeat(np.arange(len(lon)), length.sum(axis=1))
-        flat = length.ravel()
-        ends = np.cumsum(flat)
-        at = np.arange(int(flat.sum())) + np.repeat(begin.ravel() - (ends - flat), flat)
-        return point, self._row[at]
 
 
 @dataclass(frozen=True, slots=True)

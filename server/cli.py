@@ -11,8 +11,10 @@ import typer
 from domain.errors import GridpulseError
 from server.commands import accounts, devices, traffic
 from server.commands.doctor import doctor
+from server.commands.duties import duties_command
 from server.commands.imports import import_command
 from server.commands.ledger import ledger
+from server.commands.match import match_command
 from server.commands.up import migrate, up
 
 app = typer.Typer(
@@ -45,6 +47,8 @@ def root(
 app.command("up")(up)
 app.command("migrate")(migrate)
 app.command("import")(import_command)
+app.command("match")(match_command)
+app.command("duties")(duties_command)
 app.command("simulate")(traffic.simulate)
 app.command("replay")(traffic.replay)
 app.command("record")(traffic.record)

@@ -11,11 +11,14 @@ from domain.errors import DatabaseUnavailable
 from geo.locate import Locator
 from geo.search import AddressFinder, Alias, Found
 from geo.store import load_aliases
+from geo.streets import NAMES_MAX
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 RETRY_S = 10.0
+BESIDE_MAX = 3_000_000
+"""With more addresses the old search goes before the new one is made: both at once are too much memory."""
 
 
 class Finding:
@@ -31,6 +34,10 @@ class Finding:
         """Places and addresses, best first; None while there is no finder yet."""
         finder = self._finder
         return None if finder is None else finder.find(typed, limit)
+
+    def follows(self, locator: Locator) -> bool:
+        """Whether the finder in use is made of this locator."""
+        return self._seen is locator
 
     async def follow(self) -> None:
         """Make a new finder, in a thread, whenever the locator is another one with other places in it."""
@@ -49,10 +56,19 @@ class Finding:
                 continue
             made_of = (locator.version, len(locator.addresses), len(locator.names), tuple(aliases))
             if made_of != self._made_of:
+                if len(locator.addresses) > BESIDE_MAX and self._finder is not None:
+                    log.info("no address search until the new one is made: more than %d addresses", BESIDE_MAX)
+                    self._finder = None
                 self._finder = await asyncio.to_thread(_make, locator, aliases)
                 self._made_of = made_of
             self._seen = locator
 
 
 def _make(locator: Locator, aliases: list[Alias]) -> AddressFinder:
-    return AddressFinder.build(locator.addresses, locator.names, aliases)
+    finder = AddressFinder.build(locator.addresses, locator.names, aliases)
+    if finder.streets.left_out:
+        log.warning(
+            "the address search leaves names of roads or buildings out, met %d times: it holds %d of each sort",
+            finder.streets.left_out, NAMES_MAX,
+        )  # fmt: skip
+    return finder

@@ -31,13 +31,14 @@ from db.maintenance import EVERY_S, maintain
 from db.pool import Pool, connect, open_pool, unavailable
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable
-from domain.places import Duty, Place
+from domain.places import UNKNOWN_PLACE, Duty, Place, Whereabouts
 from domain.readings import Block
 from geo.borders import Ground
 from geo.divisions import next_division, relocate_devices
 from geo.locate import Locator
 from geo.store import CHANNEL as PLACES_CHANNEL
-from geo.store import load_locator, notify_places, places_stamp
+from geo.store import notify_places, places_stamp
+from geo.timeline import Timeline, load_timeline
 from ingest.messages import Rules
 from ingest.registry import Registry
 from ingest.service import IngestService
@@ -70,39 +71,51 @@ class House:
 
 
 class Places:
-    """The locator in use; a new one takes its place between two calls."""
+    """The divisions in use; a new one takes the old one's place between two calls."""
 
-    def __init__(self, locator: Locator, stamp: str = "") -> None:
-        self.locator = locator
+    def __init__(self, divisions: Timeline | Locator, stamp: str = "") -> None:
+        self.divisions = Timeline(divisions) if isinstance(divisions, Locator) else divisions
         self._stamp = stamp
-        self._ground = Ground(locator)
 
     @property
-    def ground(self) -> Ground:
-        """The ground of the locator in use."""
-        if self._ground.locator is not self.locator:
-            self._ground = Ground(self.locator)
-        return self._ground
+    def locator(self) -> Locator:
+        """Of the division in force."""
+        return self.divisions.locator
 
-    def of_points(self, lon: Any, lat: Any) -> Sequence[Place]:
-        """Places of WGS-84 points."""
-        return self.locator.points(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
+    def ground(self, at_us: int | None = None) -> Ground:
+        """The ground of the division in force, or of the one of an event time."""
+        return self.divisions.ground(at_us)
+
+    def changed_since(self, at_us: int) -> bool:
+        """Whether a new division has come into force since an event time."""
+        return self.divisions.changed_since(at_us)
+
+    def of_points(self, lon: Any, lat: Any, at_us: Any = None) -> Sequence[Place]:
+        """Places of WGS-84 points now, or each in the division of its event time, ``(n,)``."""
+        x, y = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
+        if at_us is None or len(self.divisions) == 1:
+            return self.locator.points(x, y)
+        rows = self.divisions.rows(np.asarray(at_us, dtype=np.int64))
+        found: list[Place] = [UNKNOWN_PLACE] * len(x)
+        for row in np.unique(rows).tolist():
+            mine = np.flatnonzero(rows == row)
+            for at, place in zip(mine.tolist(), self.divisions.of_row(row).points(x[mine], y[mine]), strict=True):
+                found[at] = place
+        return found
 
     def of_device(self, address_id: str | None, lon: float | None, lat: float | None) -> Place:
         """The place of a device from what the registry knows of it."""
         return self.locator.device(address_id, lon, lat)
 
-    def of_detections(self, wanted: Sequence[tuple[Device, float | None, float | None]]) -> list[Place]:
-        """Where each detection is, its own point (a vehicle) or its device, and whose border is near."""
-        places = [
-            self.of_device(None, lon, lat)
-            if lon is not None
-            else self.of_device(device.address_id, device.lon, device.lat)
-            for device, lon, lat in wanted
-        ]
-        points = [(lon, lat) if lon is not None else (device.lon, device.lat) for device, lon, lat in wanted]
-        x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
-        return self.ground.with_neighbours(places, x, y)
+    def of_detections(self, wanted: Sequence[Whereabouts]) -> list[Place]:
+        """Where each is, in the division of its time, and whose border is near."""
+        grounds = [self.divisions.ground(one.at_us) for one in wanted]
+        found: list[Place] = [UNKNOWN_PLACE] * len(wanted)
+        for ground in dict.fromkeys(grounds):
+            mine = [at for at, one in enumerate(grounds) if one is ground]
+            for at, place in zip(mine, placed(ground, [wanted[at] for at in mine]), strict=True):
+                found[at] = place
+        return found
 
     async def follow(self, url: str, pool: Pool, alerts: AlertService | None = None) -> None:
         """Load the places anew when someone imported some and when a planned division comes into force.
@@ -122,7 +135,10 @@ class Places:
 
     async def reload(self, pool: Pool) -> None:
         """Put the locator in force in the place of the one in use. Raises: DatabaseUnavailable."""
-        self.locator, self._stamp = await read_locator(pool, self.locator, self._stamp)
+        divisions, stamp = await read_divisions(pool, self.divisions, self._stamp)
+        if divisions is not self.divisions:
+            await asyncio.to_thread(divisions.ground)  # made before it is asked for
+        self.divisions, self._stamp = divisions, stamp
 
     async def _renew(self, pool: Pool, alerts: AlertService) -> Locator:
         """Devices and open alerts follow the locator in use, which is returned. Raises: DatabaseUnavailable."""
@@ -155,15 +171,48 @@ class Places:
             await asyncio.sleep(wait_s)
 
 
-async def read_locator(pool: Pool, current: Locator | None = None, stamp: str = "") -> tuple[Locator, str]:
-    """The places in force and their stamp; ``current`` where the stamp is its own. Raises: DatabaseUnavailable."""
+def placed(ground: Ground, wanted: Sequence[Whereabouts]) -> list[Place]:
+    """By its own point (a vehicle's), the ground a camera sees, or the device's address or point."""
+    places: list[Place] = []
+    points: list[tuple[float | None, float | None]] = []
+    for one in wanted:
+        device, seen = one.device, None
+        if one.lon is None and device.kind == "camera":
+            seen = in_view(ground, device, one.box)
+        if seen is not None:
+            places.append(seen)
+            points.append((None, None))  # its neighbours are found
+            continue
+        lon, lat = (one.lon, one.lat) if one.lon is not None else (device.lon, device.lat)
+        places.append(ground.locator.device(None if one.lon is not None else device.address_id, lon, lat))
+        points.append((lon, lat))
+    x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
+    return ground.with_neighbours(places, x, y)
+
+
+def in_view(ground: Ground, camera: Device, box: Sequence[float] | None) -> Place | None:
+    """The place of what a camera sees; None where its lens is not known or it looks at nobody's ground."""
+    lens = [camera.lon, camera.lat, camera.bearing_deg, camera.fov_deg, camera.range_m]
+    known = [number for number in lens if number is not None]
+    if len(known) < len(lens):
+        return None
+    lon, lat, bearing_deg, fov_deg, range_m = known
+    place = ground.in_view(lon, lat, bearing_deg, fov_deg, range_m, box)
+    return place if place.known else None
+
+
+async def read_divisions(pool: Pool, current: Timeline | None = None, stamp: str = "") -> tuple[Timeline, str]:
+    """The divisions and their stamp; ``current`` where the stamp is its own. Raises: DatabaseUnavailable."""
     with unavailable("reading the places"):
         async with pool.connection() as conn:
             now = datetime.now(UTC)
             newest = await places_stamp(conn, now)
             if current is not None and newest == stamp:
                 return current, stamp
-            return await load_locator(conn, now), newest
+            divisions = await load_timeline(conn, now)
+            held = divisions.locator.addresses
+            log.info("places read: %d addresses in %d MB", len(held), held.nbytes >> 20)
+            return divisions, newest
 
 
 @asynccontextmanager
@@ -175,7 +224,7 @@ async def build(
     Raises: DatabaseUnavailable, SettingsError.
     """
     async with open_pool(database_url, name=f"gridpulse-{role}", max_size=12) as pool, AsyncExitStack() as opened:
-        places = Places(*await read_locator(pool))
+        places = Places(*await read_divisions(pool))
         registry = Registry(pool)
         await registry.load()
         alert_store = PostgresAlertStore(pool)
@@ -187,6 +236,7 @@ async def build(
             place=places.of_detections,
             now_us=now_us,
             zone=ZoneInfo(settings.timezone),
+            division_changed_since=places.changed_since,
         )
         await alerts.start()
         hub = Hub(pool, database_url, now_us, locate=places.of_points, ingest_here=role != "api")
@@ -246,7 +296,7 @@ async def build(
             locate=places.of_points,
             route=route,
             place_device=places.of_device,
-            ground=lambda: places.ground,
+            ground=places.ground,
             search=finding.find,
             readiness=readiness,
             now_us=now_us,

@@ -1,9 +1,10 @@
-"""Files of duties, matters, rules, units, rota, holidays, owners, maintainers and permits: text in, rows out.
+"""Files of duties and of what they refer to, of rules, and of works sites and truck permits: text in, rows out.
 
 CSV names its columns in the first line; lines before it that begin with ``#`` are
 remarks, and in a duties file they may say ``# batch: 2027-q1``, ``# starts: 2027-01-01``,
 ``# replaces: default`` and ``# note: …``. TOML has the same under ``[batch]`` and one
-``[[duties]]`` (or ``[[matters]]`` …) a row, with the columns as keys. A bad row never
+``[[duties]]`` (or ``[[matters]]`` …) a row, with the columns as keys; GeoJSON (sites and
+truck permits) has them as properties beside the outline or corridor. A bad row never
 hides the good ones: it becomes a Problem with its line and every reason. A file that
 cannot be read at all raises ImportFileError. Pure.
 """
@@ -26,6 +27,7 @@ from alerting.dispatch.duties import ROLES, SOURCES, DutyRow
 from alerting.dispatch.parties import BUILDING_DIGITS, REACH_M_MAX
 from alerting.dispatch.windows import CITY_ZONE, DAY_KINDS
 from alerting.rules import parse_rule
+from alerting.trips.table_rows import SITE_COLUMNS, TRUCK_PERMIT_COLUMNS, site_row, truck_permit_row
 from domain.clock import from_us
 from domain.errors import ImportFileError, SettingsError
 from domain.places import CITY_LEVELS
@@ -44,9 +46,14 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "holidays": (("day", "kind"), ("name",)),
     "owners": (("building", "unit", "name"), ("name_en",)),
     "maintainers": (("unit", "name"), ("name_en", "device", "kind", "place")),
-    "permits": (("id", "name", "unit", "lon", "lat", "datum", "from", "to"), ("name_en", "radius_m")),
+    "permits": (("id", "name", "unit", "lon", "lat", "from", "to"), ("name_en", "radius_m", "datum")),
+    "sites": SITE_COLUMNS,
+    "truck-permits": TRUCK_PERMIT_COLUMNS,
 }  # fmt: skip
 TABLE_KINDS = tuple(COLUMNS)
+SHAPES = {"sites": "outline", "truck-permits": "corridor"}
+"""Which column the geometry of a GeoJSON feature is."""
+
 MATTER_CODE = (r"[a-z0-9-]+:[0-9A-Za-z]+", "write standard:code, such as gb47678-2026:08011")
 BATCH_WORDS = ("batch", "starts", "replaces", "note")
 
@@ -85,22 +92,26 @@ def parse_table(
     content: bytes,
     places: Mapping[str, str] | None = None,
     *,
-    toml: bool = False,
+    suffix: str = ".csv",
     zone: ZoneInfo = CITY_ZONE,
+    datum: str | None = None,
 ) -> ParsedTable:
     """The rows of a file.
 
     ``places``: names that stand for codes (a name that is two places' must be left out);
-    ``zone``: of times that name none. Raises: ImportFileError.
+    ``suffix``: ``.toml``, ``.geojson`` or ``.json``, else CSV; ``zone``: of times, ``datum``: of
+    coordinates that name none. Raises: ImportFileError.
     """
     text = _text(content)
-    words, records = _toml(what, text) if toml else _csv(what, text)
+    words, records = _READ.get(suffix.lower(), _csv)(what, text)
     parsed = ParsedTable(what, batch=_batch(words, zone) if what == "duties" else Batch("default"))
     seen: dict[object, str] = {}
     for where, record in records:
         if isinstance(record, str):
             parsed.problems.append(Problem(where, record))
             continue
+        if datum is not None and not record.get("datum"):
+            record = {**record, "datum": datum}
         cells = Cells(record, places or {}, zone)
         row = _PARSE[what](cells)
         key = _key(what, row)
@@ -217,7 +228,8 @@ def _permit(cells: Cells) -> Row:
 
 _PARSE: Mapping[str, Callable[[Cells], Row]] = {
     "duties": _duty, "matters": _matter, "rules": _rule, "units": _unit, "rota": _rota, "holidays": _holiday,
-    "owners": _owner, "maintainers": _maintainer, "permits": _permit,
+    "owners": _owner, "maintainers": _maintainer, "permits": _permit, "sites": site_row,
+    "truck-permits": truck_permit_row,
 }  # fmt: skip
 
 
@@ -301,6 +313,46 @@ def _toml(what: str, text: str) -> tuple[dict[str, str], Records]:
         raise ImportFileError(f"write [batch] once and [[{what}]] for each row")
     words = {("batch" if name == "name" else str(name)): _listed(value) for name, value in head.items()}
     return words, _tables(what, text, rows)
+
+
+def _geojson(what: str, text: str) -> tuple[dict[str, str], Records]:
+    if what not in SHAPES:
+        raise ImportFileError(f"{what} have no outlines: write CSV or TOML")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ImportFileError(f"line {error.lineno}: not GeoJSON: {error.msg}") from error
+    features = document.get("features") if isinstance(document, dict) else None
+    if not isinstance(features, list):
+        raise ImportFileError("not GeoJSON: expected an object of type FeatureCollection with a list of features")
+    return {}, _properties(what, features)
+
+
+def _properties(what: str, features: Sequence[Any]) -> Records:
+    needed, others = COLUMNS[what]
+    for number, feature in enumerate(features, 1):
+        where = f"feature {number}"
+        properties = feature.get("properties") if isinstance(feature, dict) else None
+        if not isinstance(properties, dict):
+            yield where, "not a feature with properties"
+        elif unknown := [name for name in properties if name not in needed + others]:
+            yield where, f"unknown property {unknown[0]!r}; known are: {','.join(needed + others)}"
+        else:
+            record = {name: "" if v is None else str(v).strip() for name, v in properties.items()}
+            if geometry := feature.get("geometry"):
+                record |= _geometry(SHAPES[what], geometry)
+            yield where, record
+
+
+def _geometry(column: str, geometry: Any) -> dict[str, str]:
+    """A point's degrees as ``lon`` and ``lat``, any other shape as the column's text."""
+    if isinstance(geometry, dict) and geometry.get("type") == "Point" and column == "outline":
+        lon, lat, *_ = [*map(str, geometry.get("coordinates") or []), "", ""]
+        return {"lon": lon, "lat": lat}
+    return {column: json.dumps(geometry)}
+
+
+_READ = {".toml": _toml, ".geojson": _geojson, ".json": _geojson}
 
 
 def _listed(value: Any) -> str:

@@ -54,7 +54,8 @@ LATE_US = 300 * US_PER_S
 REREAD_US = 30 * US_PER_S
 POINTS_MAX = 100_000
 
-LocatePoints = Callable[[Any, Any], Sequence[Place]]
+LocatePoints = Callable[[Any, Any, Any], Sequence[Place]]
+"""WGS-84 degrees and event times in microseconds, arrays of shape ``(n,)``, to places in the division of then."""
 TakeDetections = Callable[[Sequence[Detection], int], Awaitable[None]]
 DutyOf = Callable[[str, Place], Sequence[Duty]]
 
@@ -193,7 +194,8 @@ class TripService:
         """Stored positions with their places."""
         if not rows:
             return []
-        places = self._locate(np.array([row[1] for row in rows]), np.array([row[2] for row in rows]))
+        times_us, lon, lat = (np.array([row[at] for row in rows]) for at in range(3))
+        places = self._locate(lon, lat, times_us)
         for place in places:
             if place.town is not None and place.town not in self._names:
                 name = place.names.get("town", place.town)
@@ -284,7 +286,7 @@ class TripService:
         ))  # fmt: skip
 
     def _duties(self, kind: str, fix: Fix) -> Sequence[Duty]:
-        [place] = self._locate(np.array([fix.lon]), np.array([fix.lat]))
+        [place] = self._locate(np.array([fix.lon]), np.array([fix.lat]), np.array([fix.time_us]))
         return self._duty_of(kind, place)
 
     def _crossing(self, vehicle: _Vehicle, crossing: Crossing, received_us: int) -> StoredCrossing:

@@ -38,6 +38,7 @@ from api.schemas import (
 from domain.clock import from_us, iso, to_us
 from domain.errors import NotFound, PayloadError
 from domain.places import Place
+from geo.codes import parse_address
 from geo.datum import to_wgs84
 from geo.search import Found
 
@@ -46,17 +47,32 @@ router = APIRouter(tags=["places"])
 Bbox = tuple[float, float, float, float]
 
 
-def locate_point(ports: ApiPorts, lon: float, lat: float, datum: str) -> tuple[float, float, Place]:
-    """A point in WGS-84 and its place, with the neighbours whose border is near."""
+At = Annotated[datetime | None, Query(description="ISO 8601 with a zone; left out: now")]
+
+
+def locate_point(
+    ports: ApiPorts, lon: float, lat: float, datum: str, at_us: int | None = None
+) -> tuple[float, float, Place]:
+    """A point in WGS-84 and its place, now or in the division of then, with the neighbours whose border is near."""
     east, north = to_wgs84(lon, lat, datum)
     x, y = np.array([east]), np.array([north])
-    return east, north, ports.ground().with_neighbours(ports.locate(x, y), x, y)[0]
+    places = ports.locate(x, y) if at_us is None else ports.locate(x, y, np.array([at_us]))
+    return east, north, ports.ground(at_us).with_neighbours(places, x, y)[0]
+
+
+def time_of(at: datetime | None) -> int | None:
+    """The time asked for, microseconds; None where none was. Raises: PayloadError ``bad_query``."""
+    if at is not None and at.tzinfo is None:
+        raise PayloadError("bad_query", "at: give the time with its zone, such as 2026-11-23T08:00:00+08:00")
+    return None if at is None else to_us(at)
 
 
 @router.get("/locate")
-async def locate(session: SignedIn, ports: Ports, lon: Lon, lat: Lat, datum: Datum = "wgs84") -> Response:
-    """Address, cell, village and town of a point, how far and how sure."""
-    east, north, place = locate_point(ports, lon, lat, datum)
+async def locate(
+    session: SignedIn, ports: Ports, lon: Lon, lat: Lat, datum: Datum = "wgs84", at: At = None
+) -> Response:
+    """Address, cell, village and town of a point, how far and how sure; by the division of then with ``at``."""
+    east, north, place = locate_point(ports, lon, lat, datum, time_of(at))
     return reply({**place_json(place), "location": location(east, north), "datum": datum})
 
 
@@ -69,16 +85,15 @@ async def route(
     severity: Annotated[int, Query(ge=1, le=4)],
     kind: Annotated[Text | None, Query(description="an alert kind, such as vibration.limit")] = None,
     matter: Annotated[Text | None, Query(description="a matter's code, such as local:08999")] = None,
-    at: Annotated[datetime | None, Query(description="ISO 8601 with a zone; left out: now")] = None,
+    at: At = None,
     datum: Datum = "wgs84",
 ) -> Response:
     """Who would be told of such an alert there and then, who of them is on duty, and why, step by step."""
     if kind is None and matter is None:
         raise PayloadError("bad_query", "name the alert's kind or its matter")
-    if at is not None and at.tzinfo is None:
-        raise PayloadError("bad_query", "at: give the time with its zone, such as 2026-11-23T08:00:00+08:00")
-    at_us = ports.now_us() if at is None else to_us(at)
-    east, north, place = locate_point(ports, lon, lat, datum)
+    asked_us = time_of(at)
+    at_us = ports.now_us() if asked_us is None else asked_us
+    east, north, place = locate_point(ports, lon, lat, datum, asked_us)
     duties, steps = ports.route(kind or "", severity, place, matter=matter, at_us=at_us, lon=east, lat=north)
     return reply(
         {
@@ -215,9 +230,14 @@ def address_json(row: dict[str, Any]) -> dict[str, Any]:
 async def address(
     session: SignedIn, ports: Ports, address_id: Annotated[str, Path(pattern=r"^[0-9]{25}$")]
 ) -> Response:
-    """One address."""
+    """One address: its levels down to the room, other and old names with their time, and the building's others."""
     async with reading(ports.pool) as reader:
         row = await reader.row(queries.ADDRESS, {"id": address_id})
-    if row is None:
-        raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
-    return reply(address_json(row))
+        if row is None:
+            raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
+        aliases = await reader.rows(queries.ADDRESS_ALIASES, {"id": address_id})
+        others = await reader.rows(queries.ADDRESSES_OF_BUILDING, {"id": address_id})
+    code = parse_address(address_id)
+    levels = {"city": address_id[:6], "town": row["grid"][:9], "village": row["grid"][:12], "grid": row["grid"]}
+    building = {"building": code.building_code, "room": code.room or None}
+    return reply({**address_json(row), "levels": {**levels, **building}, "aliases": aliases, "in_building": others})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from api import queries
 from api.auth import Ports, SignedIn
+from api.handovers import handover_json
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
-from api.queries import reading
+from api.ports import ApiPorts
+from api.queries import Reader, reading
 from api.routes.devices import find_device
 from api.routes.received import POINTS_MAX, window
 from api.schemas import DEVICE_ID, Cursor, Exercise, From, Limit, To, page
@@ -42,7 +45,7 @@ async def track(
         parameters = {"device": row["key"], "from": start, "to": end, "limit": POINTS_MAX + 1}
         rows = await reader.rows(queries.TRACK, parameters)
     truncated, rows = len(rows) > POINTS_MAX, rows[:POINTS_MAX]
-    places = ports.locate(np.array([r["lon"] for r in rows]), np.array([r["lat"] for r in rows])) if rows else []
+    places = located(ports, rows) if rows else []
     actor = session.actor
     points = [r for r, p in zip(rows, places, strict=True) if actor.sees(p.grid, p.village, p.town)]
     if actor.area and not points:
@@ -62,6 +65,12 @@ async def track(
     return page(
         points, None, vehicle=vehicle_id, legs=legs, cells=cells, suspicions=suspicions, truncated=truncated
     )
+
+
+def located(ports: ApiPorts, rows: Sequence[dict[str, Any]]) -> Sequence[Place]:
+    """Each position in the division of its own time, as its trip has it."""
+    times_us = np.array([to_us(r["t"]) for r in rows])
+    return ports.locate(np.array([r["lon"] for r in rows]), np.array([r["lat"] for r in rows]), times_us)
 
 
 def everywhere(actor: Actor) -> Actor:
@@ -97,20 +106,60 @@ async def trips(
     cursor: Cursor = None,
 ) -> Response:
     """Trips, newest first: origin, legs by town, destination, violations by town, hand-overs, the city's case."""
-    after_us, after_id = decode_cursor("trips", cursor, int, str) if cursor else (None, "")
-    actor = session.actor
     async with reading(ports.pool) as reader:
-        row = await find_device(reader, ports, everywhere(actor), vehicle_id, exercise)
-        rows = await reader.rows(queries.TRIPS, {
-            "device": row["key"], "area": actor.area, "limit": limit + 1, "after_id": after_id,
-            "after": None if after_us is None else cursor_time("trips", after_us),
-        })  # fmt: skip
-        shown = rows[:limit]
-        told = await reader.rows(queries.HANDOVERS_OF_TRIPS, {"trips": [r["id"] for r in shown]})
+        row = await find_device(reader, ports, everywhere(session.actor), vehicle_id, exercise)
+        asked = {"device": row["key"]}
+        return await trips_page(reader, queries.TRIPS, asked, session.actor, limit, cursor, vehicle=vehicle_id)
+
+
+@router.get("/trips")
+async def all_trips(
+    session: SignedIn,
+    ports: Ports,
+    state: Annotated[Literal["under way", "ended"] | None, Query()] = None,
+    exercise: Exercise = None,
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: Cursor = None,
+) -> Response:
+    """Trips of all vehicles through the account's area, newest first, each as `GET /vehicles/{id}/trips` has it."""
+    asked = {"state": state, "exercise": exercise}
+    async with reading(ports.pool) as reader:
+        return await trips_page(reader, queries.ALL_TRIPS, asked, session.actor, limit, cursor)
+
+
+@router.get("/handovers")
+async def handovers(
+    session: SignedIn,
+    ports: Ports,
+    exercise: Exercise = None,
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: Cursor = None,
+) -> Response:
+    """Hand-overs at borders, newest first, in the words of the live feed: what one sees who was away."""
+    before = decode_cursor("handovers", cursor, int)[0] if cursor else None
+    asked = {"before": before, "exercise": exercise, "area": session.actor.area, "limit": limit + 1}
+    async with reading(ports.pool) as reader:
+        rows = await reader.rows(queries.HANDOVERS_BEFORE, asked)
+    next_ = encode_cursor("handovers", rows[limit - 1]["seq"]) if len(rows) > limit else None
+    shown = [handover_json(row, session.actor) for row in rows[:limit]]
+    return page([one for one in shown if one is not None], next_)
+
+
+async def trips_page(
+    reader: Reader, query: str, asked: dict[str, Any], actor: Actor, limit: int, cursor: str | None, **members: Any
+) -> Response:
+    """One page of a query of trips."""
+    after_us, after_id = decode_cursor("trips", cursor, int, str) if cursor else (None, "")
+    after = None if after_us is None else cursor_time("trips", after_us)
+    rows = await reader.rows(
+        query, {**asked, "area": actor.area, "limit": limit + 1, "after_id": after_id, "after": after}
+    )
+    shown = rows[:limit]
+    told = await reader.rows(queries.HANDOVERS_OF_TRIPS, {"trips": [r["id"] for r in shown]})
     next_ = None
     if len(rows) > limit:
         next_ = encode_cursor("trips", to_us(shown[-1]["started_at"]), shown[-1]["id"])
-    return page([trip_json(r["body"], told, actor) for r in shown], next_, vehicle=vehicle_id)
+    return page([trip_json(r["body"], told, actor) for r in shown], next_, **members)
 
 
 def trip_json(body: dict[str, Any], told: list[dict[str, Any]], actor: Actor) -> dict[str, Any]:

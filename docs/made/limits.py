@@ -9,8 +9,9 @@ from api import accounts, auth, client, dispatch, filters, hub, live, messages, 
 from api.routes import received
 from docs.made.markdown import number, table
 from docs.made.words import LIMIT_WORDS
-from geo import borders, locate, zones
+from geo import borders, locate, matching, streets, zones
 from ingest import codec, registry, service, session, times
+from server import finding
 
 LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
     "ingest": (
@@ -31,6 +32,10 @@ LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
     "places": (
         (locate, "ADDRESS_WITHIN_M"), (locate, "OUTLINE_WITHIN_M"), (locate, "SCORE_SCALE_M"),
         (locate, "DEVICE_SCORE_MIN"), (locate, "DEVICE_SCORE_UNCHECKED"),
+    ),
+    "search": (
+        (matching, "QUERY_MAX"), (matching, "NAME_MAX"), (matching, "SPELLED_MAX"), (streets, "NAMES_MAX"),
+        (finding, "BESIDE_MAX"),
     ),
     "zones": (
         (borders, "BORDER_WITHIN_M"), (borders, "NEIGHBOURS_MAX"), (zones, "RADIUS_M_MAX"), (zones, "RINGS_MAX"),

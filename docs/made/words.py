@@ -121,6 +121,12 @@ LIMIT_WORDS: Mapping[str, str] = {
     "SCORE_SCALE_M": "metres at which the score has fallen to 1/e",
     "DEVICE_SCORE_MIN": "least score of a device with an address",
     "DEVICE_SCORE_UNCHECKED": "score of a device with an address and no coordinate",
+    "QUERY_MAX": "characters of a query that are looked at",
+    "NAME_MAX": "characters of a name that are compared",
+    "SPELLED_MAX": "names of one sort; tables of more are not searched by pinyin",
+    "NAMES_MAX": "distinct roads, and distinct names of buildings; addresses with further ones are found without"
+    " them, and the log says so",
+    "BESIDE_MAX": "addresses; with more, the old search goes before the new one is made",
     "BORDER_WITHIN_M": "metres to another territory within which an alert concerns both",
     "NEIGHBOURS_MAX": "neighbours of one place; the nearest count",
     "RADIUS_M_MAX": "metres of the outermost ring",

@@ -88,6 +88,11 @@ async def hold_addresses(conn: Connection, rows: list[AddressRow], datum: str | 
     return await _hold_points(conn, "addresses", rows, claims, at)
 
 
+async def hold_claims(conn: Connection, what: str, claims: list[Claim], at: datetime) -> Held:
+    """Points of any file whose town is declared."""
+    return await _hold_points(conn, what, [], claims, at)
+
+
 async def _hold_points(conn: Connection, what: str, rows: list[Any], claims: list[Claim], at: datetime) -> Held:
     held = Held(rows)
     if not claims:

@@ -1,4 +1,4 @@
-"""``gridpulse import duties`` and its tables: matters, rules, units, rota, holidays, owners, maintainers, permits.
+"""``gridpulse import duties`` and other tables: matters, rules, units, rota, holidays, owners, permits, sites ….
 
 A dry run of duties asks the alerts of the last seven days who would have been told,
 and says which would have gone elsewhere. Exit codes are those of ``gridpulse import``.
@@ -20,7 +20,7 @@ import typer
 from alerting.dispatch.dry_run import Moved, moved, tables
 from alerting.dispatch.table_import import TABLE_KINDS, ParsedTable, parse_table
 from alerting.dispatch.windows import CITY_ZONE
-from alerting.duty_store import put_batch, put_rows, read_alerts, read_context, read_duties
+from alerting.duty_store import compare_rows, put_batch, put_rows, read_alerts, read_context, read_duties
 from alerting.store import PostgresAlertStore
 from db.pool import Connection, open_pool, unavailable
 from domain.clock import US_PER_S, iso
@@ -46,6 +46,7 @@ class TableReport:
     notes: list[str] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     asked: int = 0
+    difference: tuple[int, int, int] | None = None
     refused: str = ""
     written: bool = False
 
@@ -64,23 +65,36 @@ class TableReport:
             shown.insert(0, f"{count} (of {self.asked})")
             batch = f" in batch {table.batch.name} from {iso(table.batch.starts_us)}"
         done = "" if self.written else "; dry run, nothing written"
-        return [*shown, f"{what}: {table.count} rows{batch}, {len(table.problems)} bad{done}"]
+        counts = ""
+        if self.difference is not None:
+            new, changed, same = self.difference
+            counts = f" ({new} new, {changed} changed, {same} the same)"
+        return [*shown, f"{what}: {table.count} rows{batch}, {len(table.problems)} bad{counts}{done}"]
 
 
 async def import_rows(
-    url: str, what: str, path: Path, *, dry_run: bool, strict: bool, now_us: int, zone: ZoneInfo = CITY_ZONE
+    url: str,
+    what: str,
+    path: Path,
+    *,
+    dry_run: bool,
+    strict: bool,
+    now_us: int,
+    zone: ZoneInfo = CITY_ZONE,
+    datum: str | None = None,
 ) -> TableReport:
     """Read a file and (unless ``dry_run``) write it, in one transaction.
 
     Raises: ImportFileError, DatabaseUnavailable.
     """
-    content, toml = _read(path), path.suffix.lower() == ".toml"
+    content = _read(path)
     async with open_pool(url, name="gridpulse import", max_size=1) as pool:
         if what == "duties":
             await PostgresAlertStore(pool).load_duties()  # a new home's rows are there before they are compared
         with unavailable(f"importing {what}"):
             async with pool.connection() as conn:
-                table = parse_table(what, content, await read_places(conn), toml=toml, zone=zone)
+                places = await read_places(conn)
+                table = parse_table(what, content, places, suffix=path.suffix, zone=zone, datum=datum)
                 report = TableReport(table)
                 if not table.count:
                     report.refused = "every row is bad" if table.problems else "the file has no rows"
@@ -88,9 +102,11 @@ async def import_rows(
                     report.refused = f"{len(table.problems)} bad rows and --strict"
                 elif what == "duties":
                     await _put_duties(conn, report, hashlib.sha256(content).hexdigest(), dry_run, now_us, zone)
-                elif not dry_run:
-                    await put_rows(conn, what, table.rows)
-                    report.written = True
+                else:
+                    report.difference = await compare_rows(conn, what, table.rows)
+                    if not dry_run:
+                        await put_rows(conn, what, table.rows)
+                        report.written = True
                 return report
 
 
@@ -144,14 +160,16 @@ async def _compare(conn: Connection, report: TableReport, now_us: int, zone: Zon
     report.moved = list(moved(alerts, before, after))
 
 
-def import_table(what: str, file: Path, *, dry_run: bool, strict: bool) -> int:
+def import_table(what: str, file: Path, *, dry_run: bool, strict: bool, datum: str | None = None) -> int:
     """The command: says what happened; returns the exit code."""
     try:
         zone = ZoneInfo(load_settings().timezone)
         now_us = time.time_ns() // 1000
         url = database_url()
         report = asyncio.run(
-            import_rows(url, what, file, dry_run=dry_run, strict=strict, now_us=now_us, zone=zone)
+            import_rows(
+                url, what, file, dry_run=dry_run, strict=strict, now_us=now_us, zone=zone, datum=datum
+            )
         )
     except GridpulseError as error:
         typer.echo(f"{file}: {error}" if isinstance(error, ImportFileError) else str(error), err=True)

@@ -23,6 +23,7 @@ from db.pool import Connection, connect, unavailable
 from domain.errors import GridpulseError, ImportFileError, PayloadError
 from geo import imports
 from geo.addresses import AddressColumns
+from geo.aliases import put_aliases
 from geo.datum import DATUMS
 from geo.divisions import Layer, begin_division, compare_division, correct_division, villages_with_cells
 from geo.generate import cut_village
@@ -144,7 +145,10 @@ def import_command(
     what: Annotated[str, typer.Argument(help=", ".join((*KINDS, *TABLE_KINDS)), metavar="WHAT")],
     file: Annotated[
         Path,
-        typer.Argument(help="CSV; TOML (duties and its tables); GeoJSON, .shp or .gpkg (regions, grids)"),
+        typer.Argument(
+            help="CSV; TOML (duties and other tables); GeoJSON (regions, grids, sites, truck-permits);"
+            " .shp or .gpkg (regions, grids)"
+        ),
     ],
     datum: Annotated[
         str | None,
@@ -178,7 +182,9 @@ def import_command(
     Example: gridpulse import devices sensors.csv --datum gcj02 --dry-run
     """
     if what in TABLE_KINDS:
-        raise typer.Exit(import_table(what, file, dry_run=dry_run, strict=strict))
+        if datum is not None and datum not in DATUMS:
+            raise typer.BadParameter(f"{datum!r}: write one of {', '.join(DATUMS)}", param_hint="--datum")
+        raise typer.Exit(import_table(what, file, dry_run=dry_run, strict=strict, datum=datum))
     if what not in KINDS:
         known = ", ".join((*KINDS, *TABLE_KINDS))
         raise typer.BadParameter(f"{what!r}: write one of {known}", param_hint="WHAT")
@@ -268,6 +274,9 @@ async def _put_places(
             difference = await stage_rows(conn, "address", _as_rows(what, rows, version))
             if not dry_run and difference.new + difference.changed:
                 await put_staged(conn, "address")
+            aliases = [(row.id, alias) for row in rows for alias in row.aliases]
+            if aliases and not dry_run:
+                await put_aliases(conn, aliases)
             return difference
         layer = LAYERS[what]
         difference = await stage_rows(conn, layer, _as_rows(what, rows, version))

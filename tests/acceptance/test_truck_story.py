@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import aiomqtt
 import numpy as np
 import pytest
+import shapely
 
 from api.accounts import add_user
 from db.pool import connect
 from geo.datum import from_wgs84
+from geo.locate import Locator
+from geo.store import load_locator, load_outlines
 from ingest.session import Endpoint
 from simulators.scenarios.muck_truck import EVERY_S, SPEED_KMH, Way
 from simulators.scenarios.route import MUCK_ROUTE
@@ -33,12 +37,15 @@ MACHONG, HONGMEI, WANGNIUDUN = "441900126", "441900125", "441900127"
 DAOJIAO, WANJIANG, DONGCHENG = "441900124", "441900005", "441900003"
 PEOPLE = {"t-machong": MACHONG, "t-hongmei": HONGMEI, "t-wangniudun": WANGNIUDUN, "t-daojiao": DAOJIAO,
           "t-wanjiang": WANJIANG, "t-dongcheng": DONGCHENG}  # fmt: skip
+FIVE = [MACHONG, WANGNIUDUN, HONGMEI, DAOJIAO, WANJIANG]
 WITHIN_S = 30.0
 
 
-def positions(opens: tuple[float, float] = (0.55, 0.60)) -> list[dict[str, Any]]:
+def positions(
+    opens: tuple[float, float] = (0.55, 0.60), route: Sequence[tuple[float, float]] = MUCK_ROUTE
+) -> list[dict[str, Any]]:
     """The whole way, newest now, with 3 m of noise; the cover opens on the share ``opens`` of it."""
-    rng, line = np.random.default_rng(7), Way.along(MUCK_ROUTE)
+    rng, line = np.random.default_rng(7), Way.along(route)
     step_m = SPEED_KMH / 3.6 * EVERY_S
     count = int(line.length_m / step_m) + 1
     began = time.time() - count * EVERY_S
@@ -164,8 +171,6 @@ async def case_of(server: LiveServer, trip: dict[str, Any]) -> tuple[dict[str, A
 
 async def test_the_truck_that_crosses_towns(live_server: LiveServer) -> None:
     async with await connect(live_server.server.database_url, name="test-places") as conn:
-        from geo.store import load_locator
-
         locator = await load_locator(conn)
 
     def town_of(lon: float, lat: float) -> str | None:
@@ -239,3 +244,40 @@ async def test_the_datum_trap(live_server: LiveServer) -> None:
     changed = await trip_of(live_server, "MT-05")
     assert [(s["kind"], s["datum"]) for s in changed["suspicions"]] == [("datum", "gcj02")]
     assert abs(changed["length_m"] - true["length_m"]) < 1000
+
+
+async def seeds_way(server: LiveServer) -> tuple[list[tuple[float, float]], Locator]:
+    """From the site in 麻涌 over the middles of the borders of 望牛墩, 洪梅 and 道滘 to the tip in 万江."""
+    async with await connect(server.server.database_url, name="test-places") as conn:
+        regions, _ = await load_outlines(conn, datetime.now(UTC))
+        locator = await load_locator(conn)
+    towns = {region.code: region.outline for region in regions if region.level == "town"}
+    way = [MUCK_ROUTE[0]]
+    for here, there in pairwise(FIVE):
+        border = shapely.line_merge(shapely.intersection(towns[here], towns[there]))
+        longest = max(shapely.get_parts(border), key=lambda part: part.length)
+        middle, inside = longest.interpolate(0.5, normalized=True), towns[there].representative_point()
+        way += [(middle.x, middle.y), (inside.x, inside.y)]
+    return [*way, MUCK_ROUTE[-1]], locator
+
+
+async def test_all_five_towns_of_the_seed_in_order_with_late_and_jittering_points(live_server: LiveServer) -> None:
+    route, locator = await seeds_way(live_server)
+
+    def town_of(lon: float, lat: float) -> str | None:
+        return locator.points(np.array([lon]), np.array([lat]))[0].town
+
+    async with people(live_server) as watching:
+        await publish(live_server, "MT-08", late(jitter(positions(route=route), town_of)))
+        trip = await trip_of(live_server, "MT-08")
+        assert [leg["town"] for leg in trip["legs"]] == FIVE
+        told = await handovers(watching["dispatcher"], "MT-08", 4)
+        assert [(h["left"]["town"], h["entered"]["town"]) for h in told] == list(pairwise(FIVE))
+        for name, area in PEOPLE.items():
+            got = await handovers(watching[name], "MT-08", sum(area in (a, b) for a, b in pairwise(FIVE)))
+            assert [h["entered"]["town"] for h in got if h["yours"]] == [area] * (area in FIVE[1:]), name
+        _, parts = await case_of(live_server, trip)
+        assert [part["town"] for part in parts] == FIVE
+        assert [part["role"] for part in parts] == ["origin", "transit", "transit", "transit", "destination"]
+        assert all(part["duty"] for part in parts)
+        assert [v["town"] for v in trip["violations"]] == [p["town"] for p in parts if p["violations"]]

@@ -65,10 +65,10 @@ class LiveServer:
         async with await connect(self.database_url, name="test") as conn:
             return await issue_ticket(conn, "dispatcher")
 
-    async def token(self) -> str:
-        """A bearer token of the dispatcher, made beside the login's limits."""
+    async def token(self, name: str = "dispatcher") -> str:
+        """A bearer token of an account, made beside the login's limits."""
         async with await connect(self.database_url, name="test") as conn:
-            return await issue_token(conn, "dispatcher")
+            return await issue_token(conn, name)
 
     @property
     def login_url(self) -> str:
@@ -269,14 +269,14 @@ class Visitor:
         """Problems that the test did not announce in ``expected`` (regular expressions)."""
         return [text for text in self.problems if not any(re.search(known, text) for known in self.expected)]
 
-    async def sign_in(self, webgl: bool = False) -> None:
+    async def sign_in(self, webgl: bool = False, name: str = "dispatcher", area: str = "") -> None:
         """As one who signed in before, until the feed is live.
 
         Logins are limited, so only the tests of logging in do that. WebGL without a
         GPU is slow, so only the test of the map does that.
         """
-        user = {"name": "dispatcher", "role": "dispatcher", "area": "", "language": "zh"}
-        session = json.dumps({"token": await self.server.token(), "user": user})
+        user = {"name": name, "role": "responder" if area else "dispatcher", "area": area, "language": "zh"}
+        session = json.dumps({"token": await self.server.token(name), "user": user})
         await self.page.add_init_script(f"sessionStorage['gridpulse.session'] ??= JSON.stringify({session})")
         await self.page.goto(f"{self.server.base_url}/{'' if webgl else '?map=svg'}")
         await self.live()

@@ -44,7 +44,7 @@ def place_at(town: str | None) -> Place:
     return Place(None, None, None, 1.0, "device", village + "001", village, town, {"town": f"town {town}"}, "v1")
 
 
-def locate(lon: Any, lat: Any) -> list[Place]:
+def locate(lon: Any, lat: Any, at_us: Any = None) -> list[Place]:
     """West of 113.65 is Machong, east of it Wanjiang."""
     return [place_at(MACHONG if x < 113.65 else WANJIANG) for x in lon]
 

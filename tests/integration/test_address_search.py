@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from db.pool import Pool
 from geo.addresses import AddressColumns
 from geo.grids import Region
 from geo.locate import Locator
+from geo.search import AddressFinder
 from geo.store import load_aliases, load_locator, write_city
+from server import finding as finding_module
+from server.commands.imports import Options, import_file
 from server.finding import Finding
 from tests.fix_server import Server
 
@@ -33,7 +37,11 @@ async def store(pool: Pool, text: str) -> None:
         await write_city(conn, REGIONS, [], one, version="v1", generated=False)
 
 
-async def test_a_replaced_text_is_kept_and_found(pool: Pool) -> None:
+@pytest.mark.parametrize("beside_max", [0, finding_module.BESIDE_MAX])
+async def test_a_replaced_text_is_kept_and_found(
+    pool: Pool, beside_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding_module, "BESIDE_MAX", beside_max)
     await store(pool, "东莞市麻涌镇麻三村旧墟街9号")
     holder: dict[str, Locator] = {}
 
@@ -63,6 +71,44 @@ async def test_a_replaced_text_is_kept_and_found(pool: Pool) -> None:
         assert await first("麻三村旧墟街9号") == "东莞市麻涌镇麻三村新沙路7号"
     finally:
         following.cancel()
+
+
+async def test_other_names_come_with_the_file_and_stay_with_their_address(pool: Pool, tmp_path: Path) -> None:
+    await store(pool, "东莞市麻涌镇麻三村旧墟街9号")
+    path = tmp_path / "addresses.csv"
+    path.write_text(
+        "id,text,lon,lat,aliases\n"
+        f"{ID},东莞市麻涌镇麻三村旧墟街9号,113.52,23.0,麻三供销社;老供销社；东莞市麻涌镇麻三村旧墟街9号\n"
+        f"{ID[:19]}000305,东莞市麻涌镇麻三村旧墟街9号305房,113.52,23.0,\n",
+        encoding="utf-8",
+    )
+    async with pool.connection() as conn:
+        dry = await import_file(conn, "addresses", path, Options(datum="wgs84", dry_run=True))
+        assert await load_aliases(conn) == []
+        for _ in range(2):
+            await import_file(conn, "addresses", path, Options(datum="wgs84"))
+        aliases = await load_aliases(conn)
+        locator = await load_locator(conn)
+    assert dry.summary() == "addresses: 1 new, 0 changed, 1 the same, 0 bad; dry run, nothing written"
+    assert [(a.address_id, a.text, a.kind) for a in aliases] == [
+        (ID, "麻三供销社", "other name"), (ID, "老供销社", "other name"),
+    ]  # fmt: skip
+    finder = AddressFinder.build(locator.addresses, locator.names, aliases)
+    assert next(found.code for found in finder.find("老供销社", 3) if found.kind == "address") == ID
+
+
+def test_an_address_has_its_levels_and_its_building(city_server: Server) -> None:
+    token = city_server.token()
+    city_server.wait(
+        lambda: bool(city_server.get("/addresses", token, q="gaobu").get("places")), "the search to know the city"
+    )
+    (one, *_) = city_server.get("/addresses", token, q="麻涌", limit=1)["items"]
+    whole = city_server.get(f"/addresses/{one['id']}", token)
+    assert whole["levels"] == {
+        "city": one["id"][:6], "town": one["town"], "village": one["village"], "grid": one["grid"],
+        "building": one["id"][:19], "room": None,
+    }  # fmt: skip
+    assert (whole["aliases"], whole["in_building"]) == ([], [])
 
 
 def test_the_api_finds_by_pinyin_with_score_reasons_and_pages(city_server: Server) -> None:

@@ -72,6 +72,23 @@ def test_the_town_is_right_for_nearly_all_that_name_one() -> None:
     assert np.mean(right) >= 0.95, [r["address_raw"] for r, ok in zip(told, right, strict=True) if not ok]
 
 
+def test_of_all_rows_with_all_they_say_nearly_every_town_is_right_and_the_others_unknown() -> None:
+    """Nothing left out: words, and the coordinate where the row has one; contradictory rows count too."""
+    every = rows("addresses_with_truth.csv")
+    found = {row["address_raw"]: located(row, with_point=True).place for row in every}
+    wrong = {r["address_raw"] for r in every if found[r["address_raw"]].town != code_of(r["town_truth"])}
+    assert 1 - len(wrong) / len(every) >= 0.95, wrong
+    assert all(not found[text].known and found[text].score == 0.0 for text in wrong)
+
+
+def test_words_alone_that_name_no_town_give_none() -> None:
+    silent = [r for r in rows("addresses_with_truth.csv") if r["note"].startswith(("no town; road", "road named"))]
+    assert len(silent) == 2
+    for row in silent:
+        place = located(row, with_point=False).place
+        assert (place.known, place.score) == (False, 0.0), row["address_raw"]
+
+
 @pytest.mark.parametrize("with_point", [False, True])
 def test_a_wrong_town_is_never_a_sure_one(with_point: bool) -> None:
     wrong = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from alerting.dispatch.defaults import DEFAULT_DUTIES
+from alerting.dispatch.table_import import parse_table
 from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
 from db.pool import Pool
 from domain.clock import to_us
 from domain.devices import Device
-from domain.errors import ImportFileError
+from domain.errors import ImportFileError, NotFound
+from server.commands.duties import read_batch, write_duties
 from server.commands.import_duties import TableReport, import_rows
 from server.commands.imports import import_command
 from tests.unit.alerting.blocks import METRICS, T0, TEMPERATURE, S, block, default_rules, readings
@@ -198,3 +202,21 @@ def test_the_command_lists_fifty_planted_errors_and_takes_the_rest(
     assert "52 rows in batch trial from 2019-12-31T16:00:00.000000Z, 50 bad; dry run" in done.stdout
     assert CliRunner().invoke(app, ["duties", str(path), "--strict"]).exit_code == 1
     assert CliRunner().invoke(app, ["duties", str(tmp_path / "none.csv")]).exit_code == 1
+
+
+async def test_the_table_is_printed_as_the_file_that_import_takes(
+    pool: Pool, database_url: str, tmp_path: Path
+) -> None:
+    head, rows = await read_batch(database_url, "default")
+    assert len(rows) == len(DEFAULT_DUTIES)
+    path = tmp_path / "duties.csv"
+    with path.open("w", encoding="utf-8") as file:
+        write_duties(file, {**head, "batch": "mine", "starts": "2027-01-01", "replaces": "default"}, rows)
+    parsed = parse_table("duties", path.read_bytes())
+    assert parsed.problems == []
+    assert [replace(row, batch="default") for row, _, _ in parsed.duties] == list(DEFAULT_DUTIES)
+    await import_rows(database_url, "duties", path, dry_run=False, strict=True, now_us=T0)
+    again, mine = await read_batch(database_url, "mine")
+    assert (again["replaces"], mine) == ("default", rows)
+    with pytest.raises(NotFound, match="there are: default, mine"):
+        await read_batch(database_url, "nobody's")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from domain.people import Actor
 from geo.divisions import next_division
 from geo.store import load_locator
 from server.commands.imports import ImportReport, Options, import_file
-from server.wiring import Places, read_locator
+from server.wiring import Places, read_divisions
 from tests.unit.alerting.blocks import METRICS, TEMPERATURE, S, block, default_rules, readings
 from tests.waiting import until
 
@@ -144,6 +145,7 @@ class House:
         self.alerts = AlertService(
             PostgresAlertStore(pool), default_rules(), device=by_key.get, metric_names=lambda: METRICS,
             place=places.of_detections, now_us=lambda: time.time_ns() // 1000,
+            division_changed_since=places.changed_since,
         )  # fmt: skip
 
     async def shake(self, second: float, value: float, keys: list[int]) -> None:
@@ -164,7 +166,7 @@ async def test_a_division_swapped_in_under_load(pool: Pool, database_url: str, t
         await upsert_devices(conn, devices)
     async with pool.connection() as conn:
         registered = await load_devices(conn)
-    places = Places(*await read_locator(pool))
+    places = Places(*await read_divisions(pool))
     house = House(pool, places, registered)
     await house.alerts.start()
     early, late = house.keys[: HOUSES // 2], house.keys[HOUSES // 2 :]
@@ -222,13 +224,13 @@ async def test_a_start_makes_up_for_a_division_that_came_while_nothing_ran(
         await upsert_devices(conn, [DeviceRow("T-1", "smoke", lon=113.71, lat=23.01, datum_given="wgs84")])
     async with pool.connection() as conn:
         registered = await load_devices(conn)
-    first = House(pool, Places(*await read_locator(pool)), registered)
+    first = House(pool, Places(*await read_divisions(pool)), registered)
     await first.alerts.start()
     await first.shake(0, 80, first.keys)
     merged = collection(tmp_path / "merged.geojson", feature(MERGED, 113.70, 113.74))
     async with pool.connection() as conn:
         await bring(conn, "regions", merged, valid_from=datetime.now(UTC))
-    places = Places(*await read_locator(pool))
+    places = Places(*await read_divisions(pool))
     second = House(pool, places, registered)
     await second.alerts.start()
     following = asyncio.create_task(places.follow(database_url, pool, second.alerts))
@@ -240,3 +242,53 @@ async def test_a_start_makes_up_for_a_division_that_came_while_nothing_ran(
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     assert await second.alerts.replace_places("again") == 0
+
+
+async def test_late_data_lie_in_the_division_of_their_own_time(pool: Pool, tmp_path: Path) -> None:
+    """A buffer empties after the villages merged: the alert and the legs are those of before; the alert follows."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    before_us, after_us = (round((at + timedelta(minutes=m)).timestamp() * 1e6) for m in (-30, 30))
+    async with pool.connection() as conn:
+        await two_villages(conn, tmp_path)
+        merged = collection(tmp_path / "merged.geojson", feature(MERGED, 113.70, 113.74))
+        await bring(conn, "regions", merged, valid_from=at)
+        row = DeviceRow("T-1", "smoke", lon=113.71, lat=23.01, datum_given="wgs84")
+        await upsert_devices(conn, [row, replace(row, id="T-2")])
+    async with pool.connection() as conn:
+        registered = await load_devices(conn)
+    places = Places(*await read_divisions(pool))
+    points = places.of_points([113.71, 113.73, 113.71], [23.01] * 3, [before_us, before_us, after_us])
+    assert [(place.village, place.grid) for place in points] == [
+        (WEST, f"{WEST}001"), (EAST, f"{EAST}001"), (MERGED, None),
+    ]  # fmt: skip
+    house = House(pool, places, registered)
+    await house.alerts.start()
+    for key, t in zip(house.keys, (before_us, after_us), strict=True):
+        await house.alerts.handle(block(readings([(key, TEMPERATURE, t, 80)]), committed_us=t))
+    late, live = house.keys
+    changes = await rows(
+        pool, "SELECT a.device, c.change, c.actor, c.body->'place'->>'village' FROM alert_change c"
+        " JOIN alert a ON a.id = c.alert_id ORDER BY c.cursor",
+    )  # fmt: skip
+    assert changes == [
+        (late, "raised", "detector", WEST),
+        (late, "updated", "system", MERGED),
+        (live, "raised", "detector", MERGED),
+    ]  # fmt: skip
+    assert await house.alerts.replace_places("again") == 0
+
+
+async def test_a_planned_division_decides_from_its_moment_on_before_it_is_swapped_in(
+    pool: Pool, tmp_path: Path
+) -> None:
+    at = datetime.now(UTC) + timedelta(days=1)
+    async with pool.connection() as conn:
+        await two_villages(conn, tmp_path)
+        merged = collection(tmp_path / "merged.geojson", feature(MERGED, 113.70, 113.74))
+        await bring(conn, "regions", merged, valid_from=at)
+    places = Places(*await read_divisions(pool))
+    at_us = round(at.timestamp() * 1e6)
+    found = places.of_points([113.71] * 2, [23.01] * 2, [at_us - 1, at_us])
+    assert [place.village for place in found] == [WEST, MERGED]
+    assert places.locator.device(None, 113.71, 23.01).village == WEST
+    assert not places.changed_since(at_us)

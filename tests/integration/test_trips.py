@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from domain.clock import from_us
 from domain.devices import Device
 from domain.places import Duty, Place
 from domain.readings import Position
+from server.commands.import_duties import TableReport, import_rows
 from tests.integration.api_house import MACHONG, WANJIANG, House, house, now_us, place_at
 from tests.unit.alerting.blocks import block
 from tests.unit.alerting.test_trips import LOAD, SHANGHAI, TIP
@@ -28,7 +30,7 @@ __all__ = ["house"]
 S = 1_000_000
 
 
-def west_or_east(lon: Any, lat: Any) -> list[Place]:
+def west_or_east(lon: Any, lat: Any, at_us: Any) -> list[Place]:
     """West of 113.65 is Machong, east of it Wanjiang, as in the house."""
     return [place_at(MACHONG if x < 113.65 else WANJIANG) for x in lon]
 
@@ -161,6 +163,15 @@ async def test_who_loses_and_who_gets_the_truck_are_told_live(house: House) -> N
     assert [v["town"] for v in whole[0]["violations"]] == [WANJIANG]
     assert ([leg["town"] for leg in mine["legs"]], mine["violations"], mine["destination"]) == ([MACHONG], [], None)
     assert [h["seq"] for h in mine["handovers"]] == [1]
+    # Who was away reads the same: all trips and hand-overs of the account's area.
+    [told] = (await house.get("/api/v1/handovers", user="machong")).json()["items"]
+    assert {name: told[name] for name in ("seq", "yours", "text")} == {
+        name: left[name] for name in ("seq", "yours", "text")
+    }
+    assert (await house.get("/api/v1/trips")).json()["items"] == whole
+    assert (await house.get("/api/v1/trips", user="machong")).json()["items"] == [mine]
+    assert (await house.get("/api/v1/trips", state="under way")).json()["items"] == []
+    assert (await house.get("/api/v1/handovers", exercise="r1")).json()["items"] == []
 
 
 async def test_trips_are_listed_newest_first_and_in_pages(house: House) -> None:
@@ -173,3 +184,39 @@ async def test_trips_are_listed_newest_first_and_in_pages(house: House) -> None:
     assert len(started) == 3
     assert started == sorted(started, reverse=True)
     assert second["next"] is None
+
+
+async def test_imported_sites_and_permits_are_what_trips_are_held_against(
+    pool: Pool, database_url: str, tmp_path: Path
+) -> None:
+    sites, permits = tmp_path / "sites.csv", tmp_path / "permits.csv"
+    sites.write_text(
+        "id,kind,name,lon,lat,datum,radius_m\n"
+        "S-1,load,工地,113.64,23.0,wgs84,300\nT-1,tip,消纳场,113.66,23.0,wgs84,300\nT-2,tip,x,113.66,23.0,,300\n"
+    )
+    permits.write_text("id,vehicle,towns,hours\nP-1,MT-01,441900126,00:00-23:59\n")
+
+    async def bring(what: str, path: Path, *, dry_run: bool = False) -> TableReport:
+        return await import_rows(database_url, what, path, dry_run=dry_run, strict=False, now_us=now_us())
+
+    dry = await bring("sites", sites, dry_run=True)
+    assert dry.lines() == ["sites: 2 rows, 1 bad (2 new, 0 changed, 0 the same); dry run, nothing written"]
+    assert [str(problem) for problem in dry.table.problems] == [
+        "line 4: datum: write one of wgs84, cgcs2000, gcj02, bd09; it is never guessed"
+    ]
+    assert await rows(pool, "SELECT id FROM works_site") == []
+    for what, path in (("sites", sites), ("truck-permits", permits)):
+        await bring(what, path)
+        again = await bring(what, path)
+        assert again.difference == (0, 0, again.table.count)
+    loaded = await PostgresTripStore(pool).load_permissions()
+    assert [(s.id, s.kind, s.radius_m) for s in loaded.sites] == [("S-1", "load", 300), ("T-1", "tip", 300)]
+    assert [(p.vehicle, p.towns, p.hours) for p in loaded.permits] == [("MT-01", ("441900126",), (0, 86_340))]
+    mine = await truck(pool)
+    await mine.send(way(now_us() - 60 * S))
+    [(body,)] = await rows(pool, "SELECT body FROM trip")
+    assert body["origin"]["site"]["id"] == "S-1"
+    assert body["destination"]["site"]["id"] == "T-1"
+    assert "truck.route" in {violation["kind"] for violation in body["violations"]}  # Wanjiang is not permitted
+    sites.write_text("id,kind,name,lon,lat,datum,radius_m\nT-1,tip,消纳场,113.661,23.0,wgs84,300\n")
+    assert (await bring("sites", sites)).difference == (0, 1, 0)

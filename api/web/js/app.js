@@ -17,6 +17,7 @@ import { Sound } from "./sound.js";
 import { showClock, showConnection, showFlood, showSkew, toast } from "./status.js";
 import { AlertStore, matches } from "./store.js";
 import { nowMs, setZone } from "./time.js";
+import { Vehicles } from "./vehicles.js";
 
 const MAP_EVERY_MS = 250;
 const RETRY_TOWNS_MS = 10_000;
@@ -29,6 +30,7 @@ const sound = new Sound();
 const towns = new Towns();
 const townName = (code) => towns.name(code);
 const filters = new Filters(towns);
+const vehicles = new Vehicles({ api, live });
 const login = new Login({ root: byId("login"), api });
 const detail = new Detail({ root: byId("detail"), api, townName });
 const list = new AlertList({
@@ -91,6 +93,7 @@ function relabel() {
   drawLegend();
   showMapNote();
   detail.relabel();
+  vehicles.render();
   if (!byId("login").hidden) login.render();
   map?.relabel();
   showClock();
@@ -270,6 +273,7 @@ function end(reason) {
   live.stop();
   store.reset([], null);
   closedRows = [];
+  vehicles.forget();
   if (detail.openId) hideAlert();
   byId("console").hidden = true;
   byId("tabs").hidden = true;
@@ -340,6 +344,7 @@ function wireButtons() {
   byId("sound").addEventListener("click", () => sound.toggle());
   byId("sign-out").addEventListener("click", () => api.signOut());
   byId("help-button").addEventListener("click", showHelp);
+  for (const id of ["vehicles-button", "vehicles-tab"]) byId(id).addEventListener("click", () => vehicles.open());
   byId("map-home").addEventListener("click", () => map?.home());
   byId("exercises").addEventListener("change", (event) => {
     closedRows = [];

@@ -3,10 +3,12 @@
 import { Actions } from "./actions.js";
 import { Around } from "./around.js";
 import { copyText, fill, h } from "./dom.js";
+import { DutyCard } from "./duty.js";
 import { numberText, say, t, term } from "./i18n.js";
 import { ageNode, chips } from "./list.js";
 import { FILLS, NUMERALS, severityMark } from "./severity.js";
 import { dateTimeText, lagText, nowMs, parseMs, shortText, zoneLabel } from "./time.js";
+import { TripCard } from "./trips.js";
 import { drawMeasured } from "./waveform.js";
 
 const STAGES = ["sampled", "received", "committed", "detected", "placed", "pushed"];
@@ -55,13 +57,15 @@ export class Detail extends EventTarget {
     this.parts = {
       head: h("header", { class: "detail-head" }), actions: h("div", { class: "actions" }),
       where: h("section", { class: "card" }), why: h("div"),
-      plot: h("div", { class: "plots" }), duty: h("section", { class: "card" }),
+      plot: h("div", { class: "plots" }),
       facts: h("div"), times: h("section", { class: "card" }), history: h("section", { class: "card" }),
     };
     const p = this.parts;
     this.around = new Around(api);
+    this.duty = new DutyCard(api);
+    this.trip = new TripCard(api);
     fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where,
-      h("section", { class: "card" }, p.why, p.plot, p.facts), p.duty, this.around.node, p.times, p.history));
+      h("section", { class: "card" }, p.why, p.plot, p.facts), this.trip.node, this.duty.node, this.around.node, p.times, p.history));
     this.actions = new Actions({
       api, root: p.actions, changed: (alert) => this.dispatchEvent(new CustomEvent("alert", { detail: alert })),
       historyOf: async (id) => (await api.get(`alerts/${encodeURIComponent(id)}`)).history ?? [],
@@ -159,7 +163,8 @@ export class Detail extends EventTarget {
     this.actions.show(this.alert);
     this.renderWhere();
     this.renderWhy();
-    this.renderDuty();
+    this.trip.show(this.alert);
+    this.duty.show(this.alert);
     this.around.show(this.alert);
     this.renderTimes();
     this.renderHistory();
@@ -269,16 +274,6 @@ export class Detail extends EventTarget {
           style: { width: `${Math.min(100, (ratio / scale) * 100).toFixed(1)}%`, background: FILLS[alert.severity] },
         }),
         h("div", { class: "gauge-limit", style: { left: `${(100 / scale).toFixed(1)}%` } })));
-  }
-
-  renderDuty() {
-    const rows = this.alert.duty ?? [];
-    fill(this.parts.duty,
-      h("h3", null, t("detail.duty")),
-      rows.length === 0 ? h("p", { class: "quiet-text" }, t("duty.none")) : h("table", { class: "duty" },
-        h("thead", null, h("tr", null, [t("duty.role"), t("duty.unit"), t("duty.why")].map((text) => h("th", { scope: "col" }, text)))),
-        h("tbody", null, rows.map((duty) => h("tr", { class: duty.role === "lead" ? "is-lead" : "" },
-          h("td", null, term("role", duty.role)), h("td", null, say(duty.name) || duty.unit), h("td", null, say(duty.why)))))));
   }
 
   renderTimes() {

@@ -9,6 +9,7 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 const PING_EVERY_MS = 4_000;
 const SILENT_MS = 9_000;
+const VEHICLES = "vehicles";
 const CLOSE = { NOT_SIGNED_IN: 4001, NOT_ALLOWED: 4003, LAGGING: 4008, SIGNED_OUT: 4009 };
 
 export class Live extends EventTarget {
@@ -60,6 +61,15 @@ export class Live extends EventTarget {
     this.send({ type: "unsubscribe", id: this.subscriptionId });
     this.cursor = null;
     this.subscribe();
+    this.send({ type: "unsubscribe", id: VEHICLES });
+    this.watchVehicles();
+  }
+
+  /** Hand-overs at borders; the positions that come with them are not drawn. */
+  watchVehicles() {
+    const message = { type: "subscribe", id: VEHICLES, channel: "vehicles" };
+    if (this.exercises) message.exercise = true;
+    this.send(message);
   }
 
   become(state) {
@@ -97,6 +107,7 @@ export class Live extends EventTarget {
     socket.onopen = () => {
       if (epoch !== this.epoch) return;
       this.send({ type: "hello", ticket });
+      this.watchVehicles();
       this.subscribe();
       this.send({ type: "ping" }); // its answer comes after what was missed
     };
@@ -150,6 +161,9 @@ export class Live extends EventTarget {
     } else if (message.type === "reload" && ours) {
       this.cursor = null;
       this.subscribe();
+      return;
+    } else if (message.type === "handover") {
+      this.dispatchEvent(new CustomEvent("handover", { detail: message }));
       return;
     } else if (message.type === "error") {
       this.dispatchEvent(new CustomEvent("problem", { detail: message.reason ?? "" }));

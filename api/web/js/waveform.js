@@ -175,6 +175,8 @@ async function readingsOf(api, alert) {
   return answer.items ?? answer.points ?? [];
 }
 
+const WITHOUT_READINGS = ["vehicle", "camera"]; // their values are made here, no metric was ever sent
+
 /** Draw what there is for an alert; resolves to {dispose, points, kind}. */
 export async function drawMeasured(container, api, alert) {
   fill(container, h("p", { class: "quiet-text" }, t("plot.loading")));
@@ -188,6 +190,7 @@ export async function drawMeasured(container, api, alert) {
       if (!container.isConnected) return nothing("");
       if (joined.time.length) return drawWaveform(container, alert, joined);
     }
+    if (WITHOUT_READINGS.includes(alert.device?.kind)) return nothing("");
     const rows = alert.metric ? await readingsOf(api, alert) : [];
     if (!container.isConnected) return nothing("");
     return rows.length ? drawReadings(container, alert, rows) : nothing(t("plot.nothing"));

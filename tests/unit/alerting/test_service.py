@@ -18,7 +18,7 @@ from domain.errors import (
     VersionConflict,
 )
 from domain.people import Actor
-from domain.places import UNKNOWN_PLACE, Place
+from domain.places import UNKNOWN_PLACE, Place, Whereabouts
 from domain.readings import Block
 from tests.unit.alerting.blocks import METRICS, T0, TEMPERATURE, S, block, default_rules, readings
 from tests.unit.alerting.fake_store import FakeStore
@@ -39,8 +39,8 @@ class City:
     def device(self, key: int) -> Device | None:
         return None if key == 404 else Device(key, f"T-{key}", "smoke", lon=113.7, lat=23.0, **self.more)
 
-    def locate(self, asked: Sequence[tuple[Device, float | None, float | None]]) -> list[Place]:
-        self.asked += [(device.id, lon) for device, lon, _ in asked]
+    def locate(self, asked: Sequence[Whereabouts]) -> list[Place]:
+        self.asked += [(one.device.id, one.lon) for one in asked]
         return [self.place for _ in asked]
 
     def clock(self) -> int:
@@ -376,3 +376,35 @@ async def test_open_alerts_follow_a_new_division_with_a_record(store: FakeStore,
     assert "is now 441900126299001" in reason
     city.place = UNKNOWN_PLACE
     assert await alerts.replace_places("new division v3") == 0
+
+
+async def test_a_late_alert_has_the_place_of_its_time_and_follows_the_new_division_with_a_record(
+    store: FakeStore, city: City
+) -> None:
+    village = replace(PLACE, grid=None, village="441900003009", names={"town": "东城街道", "village": "合并村"})
+    asked: list[int | None] = []
+
+    def place(wanted: Sequence[Whereabouts]) -> list[Place]:
+        asked.extend(one.at_us for one in wanted)
+        return [village if one.at_us is None or one.at_us >= T0 + 100 * S else PLACE for one in wanted]
+
+    service = AlertService(
+        store, default_rules(), device=city.device, metric_names=lambda: METRICS, place=place, now_us=city.clock,
+        division_changed_since=lambda at_us: at_us < T0 + 100 * S,
+    )  # fmt: skip
+    await service.start()
+    await service.handle(at(10, 80.0))
+    await service.handle(at(110, 80.0, device=2))
+    late, live = sorted(store.alerts.values(), key=lambda alert: alert.device)
+    changes = [(change, actor, reason, body["place"]["village"], body["version"])
+               for _, change, actor, reason, body in store.changes]  # fmt: skip
+    assert [change[:2] + change[3:] for change in changes] == [
+        ("raised", "detector", PLACE.village, 1), ("updated", "system", village.village, 2),
+        ("raised", "detector", village.village, 1),
+    ]  # fmt: skip
+    assert changes[1][2] == f"new division since the event: {PLACE.grid} 岗贝社区 is now 441900003009 合并村"
+    assert (late.place, live.place) == (village, village)
+    assert [d.unit for d in late.duty if d.unit.startswith("village")] == [f"village:{village.village}"]
+    assert asked == [T0 + 10 * S, None, T0 + 110 * S]
+    await service.handle(at(20, 20.0))
+    assert store.alerts[late.id].version > late.version - 1  # what follows is decided on the moved alert

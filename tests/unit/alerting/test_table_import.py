@@ -13,6 +13,7 @@ from alerting.dispatch.batches import Batch
 from alerting.dispatch.table_import import TABLE_KINDS, parse_table
 from domain.clock import iso
 from domain.errors import ImportFileError
+from geo.datum import to_wgs84
 
 CODES = Path(__file__).parents[3] / "../shared/data/codes/gb47678_5_2026.csv"
 HEAD = "# batch: 2027-q1\n# starts: 2027-01-01\n# replaces: default, 2026\n# note: 第一批\n"
@@ -63,7 +64,7 @@ level = "town"
 role = "boss"
 name = "x"
 """
-    parsed = parse_table("duties", text.encode(), toml=True)
+    parsed = parse_table("duties", text.encode(), suffix=".toml")
     assert [duty.name for duty, _, _ in parsed.duties] == ["{place}消防"]
     assert parsed.batch.starts_us
     assert [str(p) for p in parsed.problems] == ["line 15: role: 'boss': write lead, co, owner or maintainer"]
@@ -129,7 +130,7 @@ def test_all_faults_of_a_row_are_said_at_once_and_a_row_twice_is_one() -> None:
 )
 def test_a_file_that_cannot_be_read_says_so(text: str, toml: bool, message: str) -> None:
     with pytest.raises(ImportFileError, match=message.replace("[", r"\[")):
-        parse_table("duties", text.encode(), toml=toml)
+        parse_table("duties", text.encode(), suffix=".toml" if toml else ".csv")
 
 
 def test_a_file_in_another_encoding_names_the_line() -> None:
@@ -151,7 +152,7 @@ def test_the_other_tables() -> None:
         "rules": 'id,detector,kind,settings\nr1,threshold,a.b,"{""metric"": ""m"", ""clear"": 1, '
                  '""levels"": {""3"": 2}, ""title"": {""zh"": ""a"", ""en"": ""b""}}"\nr2,threshold,a.b,{}\n',
     }  # fmt: skip
-    assert set(texts) | {"duties"} == set(TABLE_KINDS)
+    assert set(texts) | {"duties", "sites", "truck-permits"} == set(TABLE_KINDS)
     for what, text in texts.items():
         parsed = parse_table(what, text.encode())
         assert parsed.count == 1, (what, parsed.problems)
@@ -180,3 +181,87 @@ def test_a_batch_ends_only_what_it_names_and_what_began_before_it() -> None:
     assert not new.ends(Batch("old", 150))
     assert Batch("all", 100, ("*",)).ends(Batch("other", 50))
     assert not Batch("all", 100, ("*",)).ends(Batch("all", 100))
+
+
+PLACES = {"麻涌镇": "441900126", "道滘镇": "441900124", "麻三村": "441900126200"}
+SITES = """id,kind,name,lon,lat,datum,radius_m,outline,from,to
+S-1,load,麻涌工地,113.62,23.04,gcj02,300,,2026-01-01,2027-01-01
+T-1,tip,万江消纳场,,,wgs84,,"POLYGON((113.70 23.00, 113.71 23.00, 113.71 23.01, 113.70 23.00))",,
+"""
+
+
+def test_sites_and_tips_come_in_wgs84() -> None:
+    parsed = parse_table("sites", SITES.encode())
+    assert parsed.problems == []
+    load, tip = parsed.rows
+    assert load[:3] == ("S-1", "load", "麻涌工地")
+    assert load[5:7] == pytest.approx(to_wgs84(113.62, 23.04, "gcj02"))
+    assert load[7] == 300.0
+    assert json.loads(tip[4])["type"] == "Polygon"
+    assert tip[5:8] == (None, None, None)
+    assert (tip[8].year, tip[9]) == (1970, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("S-1,dump,x,113.6,23,wgs84,300,,,", "kind: 'dump': write load or tip"),
+        ("S-1,tip,,113.6,23,wgs84,300,,,", "name: is missing"),
+        ("S-1,tip,x,113.6,23,,300,,,", "datum: write one of wgs84"),
+        ("S-1,tip,x,113.6,23,wgs48,300,,,", "datum 'wgs48' is unknown"),
+        ("S-1,tip,x,113.6,23,wgs84,,,,", "radius_m: a site without an outline needs"),
+        ("S-1,tip,x,113.6,23,wgs84,90000,,,", "radius_m: '90000': write a number from 1 to 5000"),
+        ("S-1,tip,x,,,wgs84,300,,,", "lon: lon and lat are both needed"),
+        ("S-1,tip,x,,,wgs84,,POINT(1 2),,", "outline: write a Polygon"),
+        ('S-1,tip,x,,,wgs84,,"POLYGON((0 0, 1 1, 1 0, 0 1, 0 0))",,', "outline: is not valid: Self-intersection"),
+        ('S-1,tip,x,,,wgs84,,"POLYGON((0 0, 900 1, 1 0, 0 0))",,', "outline: a coordinate is no lon"),
+        ("S 1,tip,x,113.6,23,wgs84,300,,,", "id: 'S 1': write 1 to 64"),
+        ("S-1,tip,x,113.6,23,wgs84,300,,2027-01-01,2026-01-01", "to: '2026-01-01' does not lie after from"),
+    ],
+)
+def test_a_bad_site_says_why(row: str, reason: str) -> None:
+    parsed = parse_table("sites", f"{SITES.splitlines()[0]}\n{row}\n".encode())
+    (problem,) = parsed.problems
+    assert problem.where == "line 2"
+    assert reason in problem.reason
+
+
+def test_truck_permits_with_towns_corridor_and_hours() -> None:
+    text = (
+        "id,vehicle,towns,corridor,buffer_m,hours,from,to\n"
+        "P-1,MT-01,麻涌镇;441900124,,,20:00-06:00,2026-01-01,2027-01-01\n"
+        'P-2,MT-02,,"LINESTRING(113.6 23, 113.7 23.05)",150,,,\n'
+        "P-3,MT-03,,,,,,\n"
+        "P-4,MT-04,麻三村,,,,,\n"
+        "P-5,MT-05,麻涌镇,,,8-18,,\n"
+        "P-6,,麻涌镇,,,,,\n"
+    )
+    parsed = parse_table("truck-permits", text.encode(), PLACES, datum="gcj02")
+    first, second = parsed.rows
+    assert first[:5] == ("P-1", "MT-01", ["441900126", "441900124"], None, 200.0)
+    assert (first[5].hour, first[6].hour) == (20, 6)
+    assert json.loads(second[3])["coordinates"][0] == pytest.approx(to_wgs84(113.6, 23.0, "gcj02"), abs=1e-6)
+    assert second[4] == 150.0
+    assert [(problem.where, problem.reason.split(":")[0]) for problem in parsed.problems] == [
+        ("line 4", "towns"), ("line 5", "towns"), ("line 6", "hours"), ("line 7", "vehicle"),
+    ]  # fmt: skip
+
+
+def test_sites_as_geojson() -> None:
+    ring = [[113.7, 23.0], [113.71, 23.0], [113.71, 23.01], [113.7, 23.0]]
+    document = {"type": "FeatureCollection", "features": [
+        {"properties": {"id": "T-1", "kind": "tip", "name": "一号"},
+         "geometry": {"type": "Polygon", "coordinates": [ring]}},
+        {"properties": {"id": "S-1", "kind": "load", "name": "二号", "radius_m": 200},
+         "geometry": {"type": "Point", "coordinates": [113.6, 23.0]}},
+        {"properties": {"id": "S-2", "kind": "load", "name": "三号", "colour": "red"}, "geometry": None},
+        {"properties": {"id": "S-3", "kind": "load", "name": "四号"},
+         "geometry": {"type": "Polygon", "coordinates": "x"}},
+        "no feature",
+    ]}  # fmt: skip
+    parsed = parse_table("sites", json.dumps(document).encode(), suffix=".geojson", datum="wgs84")
+    assert [row[0] for row in parsed.rows] == ["T-1", "S-1"]
+    assert parsed.rows[1][5:8] == (113.6, 23.0, 200.0)
+    assert [problem.where for problem in parsed.problems] == ["feature 3", "feature 4", "feature 5"]
+    with pytest.raises(ImportFileError, match="have no outlines"):
+        parse_table("duties", b"{}", suffix=".geojson")

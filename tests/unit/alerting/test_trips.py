@@ -230,7 +230,7 @@ class FakeStore:
             self.trips.pop(trip.id)
 
 
-def locate(lon: Any, lat: Any) -> list[Place]:
+def locate(lon: Any, lat: Any, at_us: Any) -> list[Place]:
     return [
         Place(None, None, None, 0.2, "town only", None, None, town(x), {"town": f"{town(x)}镇"}, "v1")
         for x in np.asarray(lon).tolist()

@@ -32,7 +32,7 @@ def ports() -> ApiPorts:
     async def readiness() -> dict[str, dict[str, Any]]:
         return {"database": {"ok": False, "detail": "gone"}, "broker": {"ok": True, "detail": ""}}
 
-    def locate(lon: Any, lat: Any) -> list[Place]:
+    def locate(lon: Any, lat: Any, at_us: Any = None) -> list[Place]:
         return [UNKNOWN_PLACE]
 
     return ApiPorts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geo.addresses import AddressIndex
+from geo.addresses import AddressColumns, AddressIndex
 from geo.gazetteer import Gazetteer
 
 NAMES = {
@@ -64,7 +64,8 @@ def index() -> AddressIndex:
     ids.append(TOWER)
     texts.append("东莞市东城街道樟村社区松山湖大道22号康华医院")
     lon, lat = np.linspace(113.6, 113.9, len(ids)), np.linspace(22.9, 23.1, len(ids))
-    return AddressIndex(ids, texts, [f"{id_[:12]}0{id_[12:14]}" for id_ in ids], lon, lat)
+    cells = [f"{id_[:12]}0{id_[12:14]}" for id_ in ids]
+    return AddressIndex.of(AddressColumns(ids, texts, (), (), cells, lon, lat))
 
 
 def id_of(village: str, road: str, number: int) -> str:

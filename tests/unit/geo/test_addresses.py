@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geo.addresses import NOWHERE, AddressIndex, Texts
+from geo.addresses import NOWHERE, AddressColumns, AddressIndex, Texts
 from geo.codes import address_code
 from geo.geodesy import LocalPlane
 
@@ -16,7 +16,8 @@ def index_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> AddressIndex:
     """Addresses at these metres; numbered in the order given."""
     ids = [address_code(CELL, n) for n in range(1, len(x) + 1)]
     lon, lat = PLANE.to_lonlat(x, y)
-    return AddressIndex(ids, [f"路{n}号" for n in range(1, len(x) + 1)], [CELL] * len(x), lon, lat)
+    texts = [f"路{n}号" for n in range(1, len(x) + 1)]
+    return AddressIndex.of(AddressColumns(ids, texts, (), (), [CELL] * len(x), lon, lat))
 
 
 def naive_nearest(
@@ -70,17 +71,43 @@ def test_points_that_are_no_points_find_nothing() -> None:
     assert np.isinf(metres).all()
 
 
+@pytest.mark.parametrize("within_m", [1.0, 90.0, 2_000.0, 100_000.0])
+def test_all_around_a_point_are_among_those_said_to_be(within_m: float) -> None:
+    rng = np.random.default_rng(11)
+    x, y = rng.uniform(0, 3_000, 2000), rng.uniform(0, 1_500, 2000)
+    index = index_of(x, y)
+    ax, ay = index.plane.to_xy(index.lon, index.lat)
+    for lon, lat in zip(*PLANE.to_lonlat(rng.uniform(-200, 3_200, 30), rng.uniform(-200, 1_700, 30)), strict=True):
+        px, py = index.plane.to_xy(lon, lat)
+        inside = np.flatnonzero(np.hypot(ax - px, ay - py) <= within_m)
+        around = index.around(float(lon), float(lat), within_m)
+        assert np.isin(inside, around).all()
+        assert (np.diff(around) > 0).all()
+    assert not len(index.around(0.0, 0.0, within_m))
+
+
+def test_many_points_find_what_each_finds_alone() -> None:
+    rng = np.random.default_rng(12)
+    index = index_of(np.round(rng.uniform(0, 900, 4000)), np.round(rng.uniform(0, 900, 4000)))
+    lon, lat = PLANE.to_lonlat(rng.uniform(-100, 1000, 9000), rng.uniform(-100, 1000, 9000))
+    row, metres = index.nearest(lon, lat, 150.0)
+    for i in range(0, 9000, 311):
+        one, far = index.nearest(lon[i : i + 1], lat[i : i + 1], 150.0)
+        assert (one[0], far[0]) == (row[i], metres[i])
+
+
 def test_rows_by_id() -> None:
     index = index_of(np.array([0.0, 30.0]), np.array([0.0, 0.0]))
     assert index.row(address_code(CELL, 2)) == 1
     assert index.id(1) == address_code(CELL, 2)
     assert index.texts[1] == "路2号"
+    assert index.nbytes > 2 * (25 + 7 + 4 + 16)
     for unknown in (address_code(CELL, 3), "", "号", "9" * 40):
         assert index.row(unknown) == NOWHERE
 
 
 def test_no_addresses_at_all() -> None:
-    index = AddressIndex([], [], [], np.empty(0), np.empty(0))
+    index = AddressIndex.of(AddressColumns((), (), (), (), (), np.empty(0), np.empty(0)))
     assert index.row("4419000030010100001000000") == NOWHERE
     assert index.nearest(np.array([113.7]), np.array([23.0]), 150.0)[0].tolist() == [NOWHERE]
 

@@ -4,11 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.places import UNKNOWN_PLACE, Place
+from geo.addresses import AddressColumns
 from geo.borders import Ground, empty_ground
 from geo.locate import Locator
+from geo.zones import ground_m
 from tests.unit.geo.two_towns import PLANE, A, B, two_towns
+
+LON, LAT = 113.75, 23.02
 
 
 def build(cells: bool = True) -> Ground:
@@ -113,3 +119,21 @@ def test_addresses_and_names() -> None:
     assert GROUND.name(f"{A}001002") == {"zh": "甲一村002网格", "en": "Jia One cell 002"}
     names = GROUND.name(A)["zh"], GROUND.name("441900")["en"], GROUND.name("44")["zh"]
     assert names == ("甲镇", "Dongguan", "44")
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(0, 400), radius=st.sampled_from([0.5, 50.0, 333.0, 2000.0]))
+def test_addresses_near_a_point_are_those_that_comparing_all_finds(seed: int, n: int, radius: float) -> None:
+    rng = np.random.default_rng(seed)
+    lon, lat = LON + rng.normal(0, 0.01, n), LAT + rng.normal(0, 0.01, n)
+    ids = [f"441900003001{k:013d}" for k in range(n)]
+    columns = AddressColumns(ids, ids, (), (), ["441900003001001"] * n, lon, lat)
+    ground = Ground(Locator.build([], [], columns, "v"))
+    for at_lon, at_lat in zip(LON + rng.normal(0, 0.02, 7), LAT + rng.normal(0, 0.02, 7), strict=True):
+        metres = ground_m(at_lon, at_lat, lon, lat)
+        inside = np.flatnonzero(metres <= radius)
+        expected = inside[np.lexsort((inside, metres[inside]))]
+        near = ground.addresses(float(at_lon), float(at_lat), radius)
+        assert near.row.tolist() == expected.tolist()
+        assert near.metres.tolist() == metres[expected].tolist()
+    assert not len(ground.addresses(float("nan"), LAT, radius).row)

@@ -5,8 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geo.cameras import Cameras, confirmable, look, sight_json, what_a_picture_shows
+from geo.borders import Ground
+from geo.cameras import (
+    VIEW_MIDDLE,
+    Cameras,
+    confirmable,
+    ground_in_view,
+    look,
+    sight_json,
+    what_a_picture_shows,
+)
 from geo.geodesy import LocalPlane
+from geo.locate import Locator
+from tests.unit.geo.two_towns import A, B, two_towns
 
 LON, LAT = 113.75, 23.0
 PLANE = LocalPlane(LON, LAT)
@@ -92,3 +103,34 @@ def test_what_to_look_for_is_said_in_both_languages() -> None:
     assert what_a_picture_shows("fire.smoke") == what_a_picture_shows("fire")
     assert what_a_picture_shows("gas.co") is None
     assert set(what_a_picture_shows("camera.fire") or {}) == {"zh", "en"}
+
+
+def test_the_ground_in_view_lies_where_the_camera_looks() -> None:
+    plane = LocalPlane(113.75, 23.0)
+    x, y = plane.to_xy(*ground_in_view(113.75, 23.0, 90.0, 60.0, 200.0))
+    assert (round(float(x[VIEW_MIDDLE])), round(float(y[VIEW_MIDDLE]))) == (100, 0)
+    cameras = Cameras(["C"], *(np.array([v]) for v in (113.75, 23.0, 90.0, 60.0, 200.0)))
+    for lon, lat in zip(*ground_in_view(113.75, 23.0, 90.0, 59.0, 199.0), strict=True):
+        assert look(cameras, lon, lat).can_see.all()
+    right, _ = plane.to_xy(*ground_in_view(113.75, 23.0, 0.0, 60.0, 200.0, (0.8, 0.1, 1.0, 0.5)))
+    assert right[VIEW_MIDDLE] > 40.0  # what is at the right of the picture is right of the axis
+    all_round, north = plane.to_xy(*ground_in_view(113.75, 23.0, 0.0, 360.0, 200.0))
+    assert (abs(all_round[VIEW_MIDDLE]) < 0.01, abs(north[VIEW_MIDDLE]) < 0.01) == (True, True)
+
+
+def test_a_camera_by_the_border_places_what_it_sees_beyond_it_and_tells_both_sides() -> None:
+    regions, cells, addresses = two_towns()
+    ground = Ground(Locator.build(regions, cells, addresses, "two-towns"))
+    (lon,), (lat,) = PLANE.to_lonlat([-40.0], [500.0])  # 40 m west of the border, looking east
+    beyond = ground.in_view(float(lon), float(lat), 90.0, 60.0, 200.0)
+    assert (beyond.method, beyond.town, beyond.grid) == ("camera field of view", B, f"{B}001001")
+    assert beyond.neighbours == ()  # from 50 m on, all of it lies beyond
+    straddling = ground.in_view(float(lon) - 0.0005, float(lat), 90.0, 60.0, 200.0)
+    assert straddling.town == B
+    assert straddling.neighbours == (f"{A}001002",)
+    assert straddling.names[A] == "甲镇"
+    west = ground.in_view(float(lon), float(lat), 270.0, 60.0, 200.0)
+    assert (west.town, west.neighbours) == (A, ())
+    assert 0 < west.score < ground.locator.device(None, float(lon), float(lat)).score + 0.3
+    sea = ground.in_view(114.5, 22.0, 90.0, 60.0, 200.0)
+    assert not sea.known

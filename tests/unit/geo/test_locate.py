@@ -11,6 +11,7 @@ from geo.addresses import AddressColumns
 from geo.geodesy import LocalPlane
 from geo.grids import Cell, Region
 from geo.locate import Locator, empty_locator
+from tests.unit.geo.two_towns import two_towns
 
 PLANE = LocalPlane(113.70, 23.00)
 
@@ -183,3 +184,13 @@ def test_an_empty_locator_knows_nothing() -> None:
     nothing = empty_locator()
     assert nothing.points(np.array([113.7]), np.array([23.0])) == [UNKNOWN_PLACE]
     assert nothing.device("4419000030010200001000000", 113.7, 23.0) == UNKNOWN_PLACE
+
+
+def test_a_room_nobody_knows_lies_in_its_building() -> None:
+    regions, cells, addresses = two_towns()
+    locator = Locator.build(regions, cells, addresses, "two-towns")
+    building = addresses.id[0]
+    place = locator.device(f"{building[:19]}000305", None, None)
+    assert (place.method, place.address_id, place.grid) == ("building", building, addresses.grid[0])
+    assert place.score < locator.device(building, None, None).score
+    assert locator.device(f"{building[:14]}99999000305", None, None).method == "none"

@@ -7,7 +7,7 @@ from geo.addresses import AddressColumns
 from geo.conflicts import find_conflicts
 from geo.grids import Region
 from geo.locate import Locator
-from geo.matching import NameTable, Query, is_pinyin
+from geo.matching import NameTable, Query, is_pinyin, sounds_of, weights_of
 from geo.parse import parse_address
 from geo.search import AddressFinder, Alias, Found
 from geo.text_place import locate_text
@@ -142,7 +142,7 @@ def naive_cost(table: NameTable, row: int, query: Query) -> float:
     """The same distance, cell by cell."""
     above = [0.0] * (len(query.text) + 1)
     for k, c in enumerate(table.names[row]):
-        weight = float(table._weights[row, k])
+        weight = float(weights_of(table.names[row])[k])
         line: list[float] = []
         for j in range(len(query.text) + 1):
             ways = [above[j] + 0.8 * weight]
@@ -236,3 +236,12 @@ def test_a_text_that_says_nothing_has_the_place_of_its_coordinate() -> None:
 
 def test_the_small_city_is_what_it_says() -> None:
     assert len(INDEX) == HOUSES * sum(map(len, ROADS.values())) + 1
+
+
+def test_sounds_are_numbered_alike_whatever_was_asked_before() -> None:
+    assert sounds_of("镇") == sounds_of("震")
+    assert sounds_of("张")[0] == sounds_of("赞")[0]
+    numbers = [sounds_of(c) for c in "莞震号9x路"]
+    sounds_of.cache_clear()
+    assert [sounds_of(c) for c in "路x9号震莞"] == numbers[::-1]
+    assert len({sounds_of(c) for c in "9x8y😀"}) == 5

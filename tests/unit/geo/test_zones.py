@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from domain.errors import PayloadError
 from geo.geodesy import LocalPlane, distance_m
 from geo.zones import (
-    PointHash,
     Recipient,
     TerritoryNear,
     ZoneRule,
@@ -67,23 +64,6 @@ def test_near_distances_agree_with_the_sphere_and_are_better_than_it() -> None:
     assert ground_m(LON, LAT, LON + 0.004, LAT + 0.002) == pytest.approx(
         distance_m(LON, LAT, LON + 0.004, LAT + 0.002), rel=0.005
     )
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), n=st.integers(0, 400), radius=st.sampled_from([0.5, 50.0, 333.0, 2000.0]))
-def test_the_hash_finds_what_comparing_all_finds(seed: int, n: int, radius: float) -> None:
-    rng = np.random.default_rng(seed)
-    lon, lat = LON + rng.normal(0, 0.01, n), LAT + rng.normal(0, 0.01, n)
-    if n:
-        lon[0] = np.nan
-    at_lon, at_lat = LON + rng.normal(0, 0.02, 7), LAT + rng.normal(0, 0.02, 7)
-    at_lat[3] = np.nan
-    near = PointHash(lon, lat).within(at_lon, at_lat, radius)
-    metres = ground_m(at_lon[:, None], at_lat[:, None], lon[None, :], lat[None, :])
-    expected = [(int(p), int(r)) for p, r in np.argwhere(metres <= radius)]
-    assert sorted((p, r) for p, r, _ in near.pairs()) == expected
-    rows = list(near.pairs())
-    assert rows == sorted(rows, key=lambda pair: (pair[0], pair[2], pair[1]))
 
 
 def test_rules_of_the_longest_pattern_replace_the_others_whole() -> None:
