@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from alerting.detectors.base import Detector, DeviceOf, Rule, RuleSettings
 from alerting.detectors.camera_events import CameraEvents, CameraSettings
+from alerting.detectors.instrument_intensity import InstrumentIntensity, InstrumentIntensitySettings
 from alerting.detectors.sta_lta import StaLta, StaLtaSettings
 from alerting.detectors.threshold import Threshold, ThresholdSettings
 from alerting.detectors.vehicle_cover import VehicleCover, VehicleCoverSettings
@@ -24,6 +25,9 @@ class DetectorType:
 DETECTORS: dict[str, DetectorType] = {
     "threshold": DetectorType(ThresholdSettings, lambda rule, device: Threshold(rule)),
     "vibration_limit": DetectorType(VibrationLimitSettings, VibrationLimit),
+    "instrument_intensity": DetectorType(
+        InstrumentIntensitySettings, lambda rule, device: InstrumentIntensity(rule)
+    ),
     "sta_lta": DetectorType(StaLtaSettings, lambda rule, device: StaLta(rule)),
     "camera_event": DetectorType(CameraSettings, lambda rule, device: CameraEvents(rule)),
     "vehicle_cover": DetectorType(VehicleCoverSettings, lambda rule, device: VehicleCover(rule)),
