@@ -80,7 +80,8 @@ class InstrumentIntensitySettings(RuleSettings):
         """The rule in words."""
         scale = "GB/T 17742-2020" if self.scale == "cn" else "JMA"
         levels = ", ".join(f"{s}: ≥ {self.levels[s]:g}" for s in sorted(self.levels, reverse=True))
-        return Words(f"waveforms in m/s² or gal; {scale}", levels, f"below {self.wake_gal:g} gal for {self.quiet_s:g} s")
+        ends = f"below {self.wake_gal:g} gal for {self.quiet_s:g} s"
+        return Words(f"waveforms in m/s² or gal; {scale}", levels, ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,9 @@ class InstrumentIntensity(DeviceState):
     """One rule over all devices that send acceleration."""
 
     FIELDS: ClassVar = {
-        "_newest": NEVER, "_next": NEVER, "_awake_until": NEVER, "_awake_since": NEVER, "_episode": NEVER, "_rate": 0,
-        "_rest": 0, "_state": 0, "_top": 0, "_pga": 0, "_pgv": 0, "_reached": 0, "_told": 0, "_severity": 0,
+        "_newest": NEVER, "_next": NEVER, "_awake_until": NEVER, "_awake_since": NEVER, "_episode": NEVER,
+        "_rate": 0, "_rest": 0, "_state": 0, "_top": 0, "_pga": 0, "_pgv": 0, "_reached": 0, "_told": 0,
+        "_severity": 0,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -183,7 +185,7 @@ class InstrumentIntensity(DeviceState):
         return out
 
     def _begin(self, row: Rows64, x: Float32, start_us: Int64) -> None:
-        """After a start, a gap or too long: the rest anew, filters at rest; an active episode stays, and ends quiet."""
+        """The rest anew and filters at rest; an active episode stays, until it is quiet."""
         self._rest[row] = np.median(x, axis=2)
         self._state[row] = 0
         active = self._severity[row] > 0
@@ -267,14 +269,16 @@ class InstrumentIntensity(DeviceState):
         severity = int(self._severity[r])
         episode_us = int(self._episode[r])
         features = {
-            "scale": "GB/T 17742-2020" if self.settings.scale == "cn" else "JMA", "intensity_cn": cn, "intensity_jma": jma,
-            "jma_class": jma_class(jma), "pga_band_gal": round(float(self._pga[r]) * GAL, 2),
+            "scale": "GB/T 17742-2020" if self.settings.scale == "cn" else "JMA",
+            "intensity_cn": cn, "intensity_jma": jma, "jma_class": jma_class(jma),
+            "pga_band_gal": round(float(self._pga[r]) * GAL, 2),
             "pgv_band_mm_s": round(float(self._pgv[r]) * 1000, 3), "band_hz": [0.1, 10.0], "exceeded_s": EXCEEDED_S,
             "jma_stages": stages_used(rate_hz), "rate_hz": rate_hz, **more,
         }  # fmt: skip
         return Detection(
-            rule=self.rule.id, kind=self.rule.kind, phase=phase, device=int(self.rows.keys[r]), episode_us=episode_us,
-            at_us=at_us, sampled_us=end_us, received_us=received_us, severity=severity, metric="intensity",
-            value=round(float(self._reached[r]), 1), limit=self.settings.levels[severity], unit="",
-            late=is_late(received_us, end_us), title=self.rule.title, window_us=(episode_us, end_us), features=features,
+            rule=self.rule.id, kind=self.rule.kind, phase=phase, device=int(self.rows.keys[r]),
+            episode_us=episode_us, at_us=at_us, sampled_us=end_us, received_us=received_us, severity=severity,
+            metric="intensity", value=round(float(self._reached[r]), 1), limit=self.settings.levels[severity],
+            unit="", late=is_late(received_us, end_us), title=self.rule.title, window_us=(episode_us, end_us),
+            features=features,
         )  # fmt: skip
