@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from alerting.detectors.base import Detector, DeviceOf, Rule, RuleSettings
 from alerting.detectors.camera_events import CameraEvents, CameraSettings
 from alerting.detectors.instrument_intensity import InstrumentIntensity, InstrumentIntensitySettings
+from alerting.detectors.natural_frequency import NaturalFrequency, NaturalFrequencySettings
 from alerting.detectors.sta_lta import StaLta, StaLtaSettings
 from alerting.detectors.threshold import Threshold, ThresholdSettings
 from alerting.detectors.vehicle_cover import VehicleCover, VehicleCoverSettings
@@ -28,6 +29,7 @@ DETECTORS: dict[str, DetectorType] = {
     "instrument_intensity": DetectorType(
         InstrumentIntensitySettings, lambda rule, device: InstrumentIntensity(rule)
     ),
+    "natural_frequency": DetectorType(NaturalFrequencySettings, lambda rule, device: NaturalFrequency(rule)),
     "sta_lta": DetectorType(StaLtaSettings, lambda rule, device: StaLta(rule)),
     "camera_event": DetectorType(CameraSettings, lambda rule, device: CameraEvents(rule)),
     "vehicle_cover": DetectorType(VehicleCoverSettings, lambda rule, device: VehicleCover(rule)),

@@ -18,9 +18,10 @@ trigger that lasts ``trigger_s_max`` is a new level, not an event: the long wind
 learnt anew.
 
 A knock is not shaking: footsteps and doors ring along one axis for a fraction of a
-second. A trigger therefore needs either more than one axis (no axis has ``axis_share``
-of the power) or ``sustained_s`` of consecutive bins none of which is below half the
-amplitude of the largest of them; until then it waits. A single sample that stands
+second. A trigger therefore needs either more than one axis (none has ``axis_share`` of
+the power above noise) or ``sustained_s`` of consecutive newest bins none of which is
+below half the amplitude of the largest of them or of the short window; until then it
+waits. A single sample that stands
 alone (``spikes.py``) is taken out before anything is summed.
 
 Samples are summed in bins of a quarter second counted from the first sample
@@ -72,7 +73,7 @@ class StaLtaSettings(RuleSettings):
     background_s: Positive = 60.0
     floor_gal: Positive = 0.3
     sustained_s: Seconds = 0.75
-    axis_share: Annotated[float, Field(ge=0.34, le=1)] = 0.8
+    axis_share: Annotated[float, Field(ge=0.34, le=1)] = 0.75
     dead_s: Seconds = 60.0
     trigger_s_max: Positive = 300.0
     gap_s: Positive = 5.0
@@ -322,7 +323,7 @@ class StaLta(DeviceState):
         ratio = np.where(ready, each.max(axis=1), 0)
         strong = np.where(power >= self._floor, each, 0).max(axis=1)
         was = self._triggered[row]
-        on = ~was & ready & (strong >= s.on) & self._is_no_knock(row, bins, power)
+        on = ~was & ready & (strong >= s.on) & self._is_no_knock(row, bins, power, noise)
         worn_out = was & (at_us - self._on_us[row] > self._trigger_us_max)
         off = (was & ((ratio < s.off) | (top < self._floor / 4))) | worn_out
         self._triggered[row] = (was | on) & ~off
@@ -340,14 +341,15 @@ class StaLta(DeviceState):
             at = at_us[i] if begins[i] else self._off_us[row[i]]
             p.said.append((int(of[i]), "onset" if begins[i] else "clear", int(at)))
 
-    def _is_no_knock(self, row: Rows64, bins: Float64, power: Float64) -> Bool:
-        """More than one axis, or so many consecutive bins of about one amplitude."""
+    def _is_no_knock(self, row: Rows64, bins: Float64, power: Float64, noise: Float64) -> Bool:
+        """More than one axis above the noise, or so many consecutive bins of about one amplitude."""
         if self._sustained == 0:
             return np.ones(len(row), bool)
-        spread = power.max(axis=1) < self.settings.axis_share * power.sum(axis=1)
+        excess = np.maximum(power - noise, 0)
+        spread = excess.max(axis=1) < self.settings.axis_share * excess.sum(axis=1)
         newest = (self._sta_n[row][:, None] - 1 - np.arange(self._sustained)) % self._short
         last = bins[np.arange(len(row))[:, None], newest].sum(axis=2)
-        return np.asarray(spread | (last.min(axis=1) >= last.max(axis=1) / 4))
+        return np.asarray(spread | (last.min(axis=1) >= np.maximum(last.max(axis=1), power.sum(axis=1)) / 4))
 
     def _noise(self, row: Rows64, long: Float64) -> Float64:
         """The smaller of the long window's power and the background, which follows it slowly."""

@@ -112,12 +112,12 @@ def test_a_restored_episode_ends_after_the_dead_time() -> None:
 # ---------------------------------------------------------------- naive reference, cuts
 
 
-def is_knock(bins: NDArray[Any], mean: NDArray[Any], s: Any) -> bool:
-    """Along one axis, and not of one size for long enough: ``bins (short, 3, n)``."""
-    power = ((bins - mean) ** 2).mean(axis=2)
-    last = power[-round(s.sustained_s / BIN_S) :].sum(axis=1)
-    axes = power.mean(axis=0)
-    return bool(axes.max() >= s.axis_share * axes.sum() and last.min() < last.max() / 4)
+def is_knock(bins: NDArray[Any], mean: NDArray[Any], now: NDArray[Any], noise: NDArray[Any], s: Any) -> bool:
+    """Along one axis, and not of one size for long enough: ``bins (short, 3, n)``, powers ``(3,)``."""
+    last = ((bins - mean) ** 2).mean(axis=2)[-round(s.sustained_s / BIN_S) :].sum(axis=1)
+    excess = np.maximum(now - noise, 0)
+    one_axis = excess.max() >= s.axis_share * excess.sum()
+    return bool(one_axis and last.min() < max(last.max(), now.sum()) / 4)
 
 
 def naive_triggers(x: NDArray[Any], rate_hz: float, s: Any) -> list[int]:
@@ -139,8 +139,9 @@ def naive_triggers(x: NDArray[Any], rate_hz: float, s: Any) -> list[int]:
         background = power if background is None else background + follow * (power - background)
         recent = bins[j - short + 1 : j + 1]
         now = ((recent - mean) ** 2).mean(axis=(0, 2))
-        each = np.sqrt(now / np.minimum(power, background))
-        triggered = after(triggered, each, now, is_knock(recent, mean, s), s, on, j)
+        noise = np.minimum(power, background)
+        knock = is_knock(recent, mean, now, noise, s)
+        triggered = after(triggered, np.sqrt(now / noise), now, knock, s, on, j)
     return on
 
 
@@ -164,12 +165,9 @@ def naive_recursive(x: NDArray[Any], rate_hz: float, s: Any) -> list[int]:
         if seen == long:
             background = lta.copy()
         background = background + learns * (seen > long) * BIN_S / s.background_s * (lta - background)
-        each = np.sqrt(sta / np.minimum(lta, background))
-        recent = bins[max(0, j - short + 1) : j + 1]
-        shares = sta.max() < s.axis_share * sta.sum()
-        last = ((recent - mean) ** 2).mean(axis=2)[-round(s.sustained_s / BIN_S) :].sum(axis=1)
-        knock = not shares and last.min() < last.max() / 4
-        triggered = after(triggered, each, sta, knock, s, on, j)
+        noise = np.minimum(lta, background)
+        knock = is_knock(bins[max(0, j - short + 1) : j + 1], mean, sta, noise, s)
+        triggered = after(triggered, np.sqrt(sta / noise), sta, knock, s, on, j)
     return on
 
 
