@@ -1,8 +1,9 @@
 """How hard it shakes at a sensor: instrument intensity by GB/T 17742-2020 and JMA, as it happens.
 
-A sensor at rest costs a comparison: only from ``wake_gal`` on, which is below intensity
-1, are its packets filtered (``intensity.py``), from a state of rest, because all before
-was smaller than that; so there is no time in which the filters settle. The rest
+A sensor at rest costs a comparison: only from ``wake_gal`` on, above the noise of a MEMS
+sensor and below intensity 2, are its packets filtered (``intensity.py``), from a state of
+rest, because all before was smaller than that; so there is no time in which the filters
+settle. The rest
 (gravity, offset) is the median of the first packet and follows quiet packets slowly.
 An episode is everything from waking until ``quiet_s`` without a sample above
 ``wake_gal``; PGA, PGV and the level exceeded for 0.3 s are those of the episode, and
@@ -64,8 +65,8 @@ class InstrumentIntensitySettings(RuleSettings):
         {4: 4.0, 3: 5.0, 2: 6.0, 1: 7.0}, min_length=1
     )
     step: Positive = 0.5
-    wake_gal: Annotated[float, Field(gt=0, le=10)] = 1.0
-    quiet_s: Seconds = 60.0
+    wake_gal: Annotated[float, Field(gt=0, le=10)] = 2.5
+    quiet_s: Seconds = 30.0
     awake_s_max: Positive = 600.0
     gap_s: Positive = 2.0
 

@@ -26,6 +26,8 @@ def test_the_defaults_are_valid_and_cover_every_detector() -> None:
         "threshold",
         "vibration_limit",
         "sta_lta",
+        "instrument_intensity",
+        "natural_frequency",
         "camera_event",
         "vehicle_cover",
     }
