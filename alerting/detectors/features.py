@@ -70,14 +70,18 @@ def dominant_hz(x: Float64, rate_hz: float) -> Float64:
     return np.where(power.sum(axis=1) > 0, found, np.nan)
 
 
-def described(x: Float64, rate_hz: float) -> dict[str, Any]:
-    """The features of one stretch of acceleration ``(3, m)`` in m/s², for a detection's evidence."""
-    one = x[None].astype(np.float64)
-    hz = float(dominant_hz(one, rate_hz)[0])
-    return {
-        "pga_gal": round(float(pga(one)[0]) * GAL, 3),
-        "rms_gal": round(float(np.sqrt((rms(one) ** 2).sum())) * GAL, 4),
-        "crest": round(float(crest(one)[0]), 2),
-        "arias_m_s": float(f"{float(arias_m_s(one, rate_hz)[0]):.3g}"),
-        "dominant_hz": round(hz, 2) if math.isfinite(hz) else None,
-    }
+def described(x: Float64, rate_hz: float) -> list[dict[str, Any]]:
+    """The features of stretches of acceleration ``(k, 3, m)`` in m/s², one dict a row, for detections' evidence."""
+    if len(x) == 0:
+        return []
+    columns = (
+        pga(x) * GAL, np.sqrt((rms(x) ** 2).sum(axis=1)) * GAL, crest(x), arias_m_s(x, rate_hz),
+        dominant_hz(x, rate_hz),
+    )  # fmt: skip
+    return [
+        {
+            "pga_gal": round(peak, 3), "rms_gal": round(root, 4), "crest": round(ratio, 2),
+            "arias_m_s": float(f"{arias:.3g}"), "dominant_hz": round(hz, 2) if math.isfinite(hz) else None,
+        }
+        for peak, root, ratio, arias, hz in zip(*(column.tolist() for column in columns), strict=True)
+    ]  # fmt: skip

@@ -125,7 +125,7 @@ class InstrumentIntensity(DeviceState):
         self._rate: Float32 = np.zeros(0, np.float32)
         self._rest: Float32 = np.zeros((0, 3), np.float32)
         self._state: Float32 = np.zeros((0, 3, ORDER), np.float32)
-        self._top: Float32 = np.zeros((0, TOP), np.float32)  # largest JMA samples of the episode, gal
+        self._top: NDArray[np.float16] = np.zeros((0, TOP), np.float16)  # largest JMA samples of the episode, gal
         self._pga: Float32 = np.zeros(0, np.float32)  # m/s², 0.1-10 Hz
         self._pgv: Float32 = np.zeros(0, np.float32)  # m/s
         self._reached: Float32 = np.zeros(0, np.float32)  # intensity of the episode in the rule's scale
@@ -235,13 +235,13 @@ class InstrumentIntensity(DeviceState):
 
     def _words(self, p: _Packets, acceleration: Float32, onset: Bool, speaks: Bool) -> list[Detection]:
         out = []
-        for i in np.flatnonzero(speaks):
+        at = np.flatnonzero(speaks)
+        for i, features in zip(at, described(p.x[at].astype(np.float64), p.rate_hz), strict=True):
             r = int(p.row[i])
             at_us = int(p.start_us[i]) + round(int(acceleration[i].argmax()) / p.rate_hz * 1e6)
             if onset[i]:
                 self._episode[r] = at_us
             self._told[r] = self._reached[r]
-            features = described(p.x[i].astype(np.float64), p.rate_hz)
             end_us, received_us = int(p.end_us[i]), int(p.received_us[i])
             phase = "onset" if onset[i] else "update"
             out.append(self._say(r, phase, at_us, end_us, received_us, p.rate_hz, features))
@@ -254,7 +254,8 @@ class InstrumentIntensity(DeviceState):
         vector = vector[:, ::stride]
         rises = np.flatnonzero(vector.max(axis=1) > self._top[row, TOP - count :].min(axis=1))
         if len(rises):
-            both = np.concatenate([self._top[row[rises], TOP - count :], vector[rises]], axis=1)
+            loudest = np.minimum(vector[rises], np.float32(6e4)).astype(np.float16)
+            both = np.concatenate([self._top[row[rises], TOP - count :], loudest], axis=1)
             self._top[row[rises], TOP - count :] = np.partition(both, -count, axis=1)[:, -count:]
 
     def _intensities(self, row: Rows64, rate_hz: float) -> tuple[Float64, Float64]:

@@ -114,6 +114,7 @@ class _Packets:
     rate_hz: float
     bin_n: int
     said: list[tuple[int, str, int]] = field(default_factory=list)  # (position, phase, at_us)
+    described: dict[int, dict[str, Any]] = field(default_factory=dict)  # features of the packets that speak
 
 
 class StaLta(DeviceState):
@@ -373,6 +374,7 @@ class StaLta(DeviceState):
             pga[loud] = np.sqrt((vector * vector).sum(axis=1).max(axis=1)) * GAL
             self._arias[p.row[loud]] += arias_m_s(vector, p.rate_hz)
         out: list[Detection] = []
+        self._describe(p, sorted(onset | set(loud[shaking[loud]].tolist())), pga)
         for i, phase, at_us in p.said:
             r = p.row[i]
             if phase == "onset":
@@ -406,9 +408,17 @@ class StaLta(DeviceState):
                       "lta_s": s.lta_s, "rate_hz": p.rate_hz, **self._described(p, i, r, phase)},
         )  # fmt: skip
 
+    def _describe(self, p: _Packets, shakes: list[int], pga: Float64) -> None:
+        """Features of the packets that begin an episode or raise its peak."""
+        at = np.array([i for i in shakes if not self._active[p.row[i]] or pga[i] > self._pga[p.row[i]]], np.intp)
+        begins = [i for i, phase, _ in p.said if phase == "onset"]
+        at = np.union1d(at, np.array(begins, np.intp)).astype(np.intp)
+        about = p.x[at] - self._mean[p.row[at]][:, :, None]
+        p.described.update(zip(at.tolist(), described(about, p.rate_hz), strict=True))
+
     def _described(self, p: _Packets, i: int, r: int, phase: str) -> dict[str, Any]:
         """The packet's features while it shakes, and of the episode its duration and Arias intensity."""
-        said = {} if phase == "clear" else described(p.x[i] - self._mean[r][:, None], p.rate_hz)
+        said = {} if phase == "clear" else dict(p.described.get(i, {}))
         until_us = int(self._off_us[r] if phase == "clear" else p.end_us[i])
         said["duration_s"] = round(max(0, until_us - int(self._episode[r])) / 1e6, 2)
         said["arias_m_s"] = float(f"{self._arias[r]:.3g}")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -123,6 +123,7 @@ class _Peaks:
     received_us: Int64
     motion: Float64 | None = None  # acceleration (k, 3, m) about its rest, for the evidence
     rate_hz: float = 0.0
+    described: dict[int, dict[str, Any]] = field(default_factory=dict)  # features of the packets that speak
 
 
 class VibrationLimit(DeviceState):
@@ -212,9 +213,9 @@ class VibrationLimit(DeviceState):
         at = np.flatnonzero(busy)
         if len(at) == 0:
             return []
-        return self._episodes(
-            self._peaks(packets, take[at], row[at], v[at], None if motion is None else motion[at])
-        )
+        if len(at) < len(row):
+            take, row, v, motion = take[at], row[at], v[at], None if motion is None else motion[at]
+        return self._episodes(self._peaks(packets, take, row, v, motion))
 
     def _velocity(self, packets: Waveforms, take: Rows64, row: Rows64) -> tuple[Float64, Float64 | None]:
         """Velocity in mm/s, acceleration about its rest, ``(k, 3, m)``; state is reset after a gap."""
@@ -255,7 +256,7 @@ class VibrationLimit(DeviceState):
         sample = judged.argmax(axis=1)
         line = np.arange(len(row))
         ppv = judged[line, sample]
-        axis = (size * self._counts[place][:, :, None])[line, :, sample].argmax(axis=1)
+        axis = (size[line, :, sample] * self._counts[place]).argmax(axis=1)
         freq = peak_frequency(v[line, axis], sample, packets.rate_hz)
         limit = self._limits.of(number, place, freq)
         over = judged >= self._steps[0][0] * limit[:, None]
@@ -270,7 +271,10 @@ class VibrationLimit(DeviceState):
 
     def _judged(self, size: Float64, place: NDArray[np.intp]) -> Float64:
         """The component that counts at each row's place, ``(k, m)`` out of ``|v| (k, 3, m)``."""
-        judged = (size * self._counts[place][:, :, None]).max(axis=1)
+        judged = size.max(axis=1)
+        some = np.flatnonzero(~self._counts[place].all(axis=1))
+        if len(some):
+            judged[some] = (size[some] * self._counts[place[some]][:, :, None]).max(axis=1)
         vector = np.flatnonzero(self._is_vector[place])
         if len(vector):
             judged[vector] = np.sqrt((size[vector] ** 2).sum(axis=1))
@@ -357,6 +361,9 @@ class VibrationLimit(DeviceState):
         self._severity[r] = np.where(clear, 0, np.where(onset | rise, severity, was))
         self._told[r[speaks]] = ratio[speaks]
         out: list[Detection] = []
+        seen = np.flatnonzero(speaks & ~clear) if p.motion is not None else np.zeros(0, np.intp)
+        if p.motion is not None:
+            p.described.update(zip(seen.tolist(), described(p.motion[seen], p.rate_hz), strict=True))
         for i in np.flatnonzero(speaks | clear):
             if clear[i]:
                 out.append(self._say(p, int(i), "clear", int(self._loud[r[i]]) + self._clear_us, int(was[i])))
@@ -374,8 +381,7 @@ class VibrationLimit(DeviceState):
             features["freq_hz"] = round(freq, 2)
         if axis >= 0:
             features["axis"] = AXES[int(axis)]
-        if p.motion is not None and phase != "clear":
-            features |= described(p.motion[i], p.rate_hz)
+        features |= p.described.get(i, {})
         if self._spikes[r]:
             features["spikes_removed"] = int(self._spikes[r])
         episode_us = int(self._episode[r])
