@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from docs.made.sketch import Panel, sketch
+from docs.made.sketches import alike
 
 T = np.arange(0, 60, 0.01)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -35,3 +36,11 @@ def test_nan_breaks_the_line_and_an_empty_or_flat_series_draws() -> None:
     gap = sketch("t", [Panel("p", t, [np.array([0, 1, np.nan, 1, 0])])])
     assert max(each.get("d", "").count("M") for each in ET.fromstring(gap).iter(f"{SVG}path")) == 2
     assert "nan" not in sketch("t", [Panel("p", t, [np.full(5, np.nan)]), Panel("q", t, [np.full(5, 2.0)])])
+
+
+def test_drawings_are_alike_when_they_differ_by_less_than_the_eye_sees() -> None:
+    one = sketch("t", [panel()])
+    assert alike(one, one.replace("30.1", "30.2"))
+    other = sketch("t", [Panel("a < b", T, [np.sin(T) + 0.3], levels=[(3.0, "limit")])])
+    assert not alike(one, other)
+    assert not alike(one, one.replace("limit", "Limit"))
