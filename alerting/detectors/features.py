@@ -26,7 +26,7 @@ G_M_S2 = 9.80665
 
 def pga(x: Float64) -> Float64:
     """Largest vector size, ``(k,)``, in the unit of ``x``."""
-    return np.sqrt(np.einsum("kam,kam->km", x, x).max(axis=1))
+    return np.asarray(np.sqrt(np.einsum("kam,kam->km", x, x).max(axis=1)))
 
 
 def rms(x: Float64) -> Float64:
@@ -39,13 +39,13 @@ def crest(x: Float64) -> Float64:
     about = x - x.mean(axis=2, keepdims=True)
     peak, root = np.abs(about).max(axis=2), rms(x)
     line, axis = np.arange(len(x)), peak.argmax(axis=1)
-    return peak[line, axis] / np.maximum(root[line, axis], 1e-30)
+    return np.asarray(peak[line, axis] / np.maximum(root[line, axis], 1e-30))
 
 
 def arias_m_s(x: Float64, rate_hz: float) -> Float64:
     """Arias intensity in m/s of acceleration in m/s², ``(k,)``."""
     energy = np.einsum("kam,kam->k", x, x) / rate_hz
-    return math.pi / (2 * G_M_S2) * energy
+    return np.asarray(math.pi / (2 * G_M_S2) * energy)
 
 
 def peak_of_spectrum(power: Float64, first: int = 1) -> Float64:
@@ -56,7 +56,7 @@ def peak_of_spectrum(power: Float64, first: int = 1) -> Float64:
     a, b, c = (np.log(np.maximum(power[line, at + d], 1e-300)) for d in (-1, 0, 1))
     bend = a - 2 * b + c
     shift = np.where(bend < 0, 0.5 * (a - c) / np.where(bend < 0, bend, -1), 0.0)
-    return at + np.clip(shift, -0.5, 0.5)
+    return np.asarray(at + np.clip(shift, -0.5, 0.5))
 
 
 def dominant_hz(x: Float64, rate_hz: float) -> Float64:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alerting.detectors.biquads import INPUT, Biquad, BiquadTree, biquad, high_pass, low_pass, velocity
-from domain.readings import Float64
+from domain.readings import Float32, Float64
 
 BAND_HZ = (0.1, 10.0)
 EXCEEDED_S = 0.3
@@ -36,7 +36,7 @@ JMA_CLASSES = ((0.5, "0"), (1.5, "1"), (2.5, "2"), (3.5, "3"), (4.5, "4"), (5.0,
                (6.5, "6+"))  # fmt: skip
 
 
-def gbt17742(pga_m_s2: Float64, pgv_m_s: Float64) -> Float64:
+def gbt17742(pga_m_s2: Float64 | Float32, pgv_m_s: Float64 | Float32) -> Float64:
     """GB/T 17742-2020 intensity ``(n,)``, one decimal, of PGA and PGV in the band 0.1-10 Hz."""
     by_a = 3.17 * np.log10(np.maximum(pga_m_s2, 1e-12, dtype=np.float64)) + 6.59
     by_v = 3.00 * np.log10(np.maximum(pgv_m_s, 1e-12, dtype=np.float64)) + 9.77
@@ -74,7 +74,7 @@ def jma_fft_level(x_gal: Float64, rate_hz: float) -> float:
     """a0 in gal of one record ``(3, n)``, by the FFT form over the whole record."""
     n = x_gal.shape[1]
     about = x_gal - x_gal.mean(axis=1, keepdims=True)
-    spectrum = np.fft.rfft(about, axis=1) * jma_filter(np.fft.rfftfreq(n, 1 / rate_hz))
+    spectrum = np.fft.rfft(about, axis=1) * jma_filter(np.asarray(np.fft.rfftfreq(n, 1 / rate_hz), np.float64))
     vector = np.sqrt((np.fft.irfft(spectrum, n, axis=1) ** 2).sum(axis=0))
     count = samples_exceeded(rate_hz)
     return float(np.partition(vector, n - count)[n - count])

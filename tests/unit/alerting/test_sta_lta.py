@@ -127,7 +127,8 @@ def naive_triggers(x: NDArray[Any], rate_hz: float, s: Any) -> list[int]:
     short, long = round(s.sta_s / BIN_S), round(s.lta_s / BIN_S)
     learnt: list[NDArray[Any]] = []
     background: Any = None
-    triggered, on = False, []
+    on: list[int] = []
+    triggered = False
     for j in range(len(bins)):
         if j >= short and not (triggered and s.freeze):
             learnt.append(bins[j - short])
@@ -151,7 +152,8 @@ def naive_recursive(x: NDArray[Any], rate_hz: float, s: Any) -> list[int]:
     bins = x[:, : x.shape[1] // n * n].reshape(3, -1, n).transpose(1, 0, 2)
     short, long = round(s.sta_s / BIN_S), round(s.lta_s / BIN_S)
     mean, sta, lta, background = np.zeros((3, 1)), np.zeros(3), np.zeros(3), np.zeros(3)
-    seen, triggered, on = 0, False, []
+    on: list[int] = []
+    seen, triggered = 0, False
     for j, x_bin in enumerate(bins):
         learns = not (triggered and s.freeze)
         seen += learns
