@@ -49,6 +49,14 @@ DEFAULT_RULES: list[dict[str, Any]] = [
         "id": "vibration.shaking", "detector": "sta_lta", "kind": "vibration.shaking",
         "settings": {"title": {"zh": "房屋晃动", "en": "Building is shaking"}},
     },
+    {
+        "id": "vibration.intensity", "detector": "instrument_intensity", "kind": "vibration.intensity",
+        "settings": {"title": {"zh": "仪器地震烈度", "en": "Instrument intensity"}},
+    },
+    {
+        "id": "structure.frequency", "detector": "natural_frequency", "kind": "structure.frequency",
+        "settings": {"title": {"zh": "房屋自振频率下降", "en": "Building swings slower"}},
+    },
     _threshold("fire.temperature", "fire.temperature", "temperature_c", "°C", {3: 60, 2: 75, 1: 90}, 55,
                "温度过高", "Temperature too high"),
     _threshold("fire.smoke", "fire.smoke", "smoke_ppm", "ppm", {3: 300, 2: 600, 1: 1000}, 200,

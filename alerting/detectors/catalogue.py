@@ -10,6 +10,8 @@ from alerting.detectors.battery import Battery, BatterySettings
 from alerting.detectors.camera_events import CameraEvents, CameraSettings
 from alerting.detectors.clock_skew import ClockSkew, ClockSkewSettings
 from alerting.detectors.flatline import Flatline, FlatlineSettings
+from alerting.detectors.instrument_intensity import InstrumentIntensity, InstrumentIntensitySettings
+from alerting.detectors.natural_frequency import NaturalFrequency, NaturalFrequencySettings
 from alerting.detectors.noisy import Noisy, NoisySettings
 from alerting.detectors.physical_range import PhysicalRange, PhysicalRangeSettings
 from alerting.detectors.silence import Silence, SilenceSettings
@@ -35,6 +37,10 @@ class DetectorType:
 DETECTORS: dict[str, DetectorType] = {
     "threshold": DetectorType(ThresholdSettings, lambda rule, device: Threshold(rule)),
     "vibration_limit": DetectorType(VibrationLimitSettings, VibrationLimit),
+    "instrument_intensity": DetectorType(
+        InstrumentIntensitySettings, lambda rule, device: InstrumentIntensity(rule)
+    ),
+    "natural_frequency": DetectorType(NaturalFrequencySettings, lambda rule, device: NaturalFrequency(rule)),
     "sta_lta": DetectorType(StaLtaSettings, lambda rule, device: StaLta(rule)),
     "camera_event": DetectorType(CameraSettings, lambda rule, device: CameraEvents(rule)),
     "vehicle_cover": DetectorType(VehicleCoverSettings, lambda rule, device: VehicleCover(rule)),

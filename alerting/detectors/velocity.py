@@ -80,10 +80,10 @@ def peak_frequency(v: Float64, peak: np.ndarray[tuple[int], np.dtype[np.intp]], 
     where = np.arange(v.shape[1] - 1) + np.where(crossing, v[:, :-1] / np.where(step == 0, 1, step), 0)
     before = np.where(crossing & (where <= peak[:, None]), where, -np.inf)
     after = np.where(crossing & (where > peak[:, None]), where, np.inf)
-    left, right = np.sort(before, axis=1)[:, -2:], np.sort(after, axis=1)[:, :2]
     if v.shape[1] < 3:  # fewer than two steps: pad to two candidates a side
-        left = np.concatenate([np.full((len(v), 2), -np.inf), left], axis=1)[:, -2:]
-        right = np.concatenate([right, np.full((len(v), 2), np.inf)], axis=1)[:, :2]
+        none = np.full((len(v), 2), np.inf)
+        before, after = np.concatenate([-none, before], axis=1), np.concatenate([after, none], axis=1)
+    left, right = np.partition(before, -2, axis=1)[:, -2:], np.partition(after, 1, axis=1)[:, :2]
     inner = np.isfinite(left[:, 1]) & np.isfinite(right[:, 0])
     far_left, far_right = np.isfinite(left[:, 0]), np.isfinite(right[:, 1])
     with np.errstate(invalid="ignore", divide="ignore"):

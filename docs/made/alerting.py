@@ -8,8 +8,8 @@ from typing import Any
 
 from alerting import lifecycle
 from alerting.default_rules import DEFAULT_RULES
-from alerting.detectors import din4150
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.limits import PLACES, standards
 from alerting.dispatch.defaults import DEFAULT_DUTIES
 from alerting.dispatch.matters import MATTERS
 from alerting.rules import parse_rule
@@ -68,6 +68,8 @@ def setting_type(given: Any) -> str:
     text = str(given)
     if "Literal" in text:
         return ", ".join(code(choice) for choice in re.findall(r"'([^']+)'", text))
+    if "LimitTable" in text:
+        return "limit table"
     if "dict" in text:
         return "severity → number"
     return {"<class 'str'>": "text", "<class 'bool'>": "boolean", "<class 'int'>": "integer"}.get(text, "number")
@@ -75,12 +77,27 @@ def setting_type(given: Any) -> str:
 
 def din4150_points() -> str:
     """Limits at the frequencies the tests check."""
-    rows = []
+    rows, din = [], standards()["din4150-3"]
     for building in BUILDING_CLASSES:
-        at = [f"{din4150.limit_mm_s(building, hz):g}" for hz in DIN_HZ]
-        top = f"{din4150.limit_mm_s(building, None, 'top_floor'):g}"
-        rows.append((code(building), *at, f"{din4150.limit_mm_s(building, None):g}", top))
+        at = [f"{din.limit_mm_s(building, hz):g}" for hz in DIN_HZ]
+        top = f"{din.limit_mm_s(building, None, 'top_floor'):g}"
+        rows.append((code(building), *at, f"{din.limit_mm_s(building, None):g}", top))
     head = ("class", *(f"{hz:g} Hz" for hz in DIN_HZ), "unknown", "top floor")
+    return table(head, rows)
+
+
+def limit_standards() -> str:
+    """The built-in tables with what they hold, and whether somebody checked them."""
+    rows = []
+    for name, table_ in standards().items():
+        curves = {place: table_.curve(place) for place in PLACES}
+        places = ", ".join(f"{place} ({curve.component})" for place, curve in curves.items() if curve)
+        home = [table_.limit_mm_s("residential", hz) for hz in (10.0, 30.0, 60.0)]
+        values = " / ".join("—" if value == float("inf") else f"{value:g}" for value in home)
+        checked = "yes" if table_.verified else "**no**"
+        rows.append((code(name), table_.name, places, values, checked, table_.source))
+    at = "dwelling, foundation, 10 / 30 / 60 Hz"
+    head = ("`standard`", "name", "places (component)", at, "checked", "source")
     return table(head, rows)
 
 

@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "default-rules": alerting.default_rules,
     **{f"detector-{name.replace('_', '-')}": partial(alerting.detector_settings, name) for name in DETECTORS},
     "din4150": alerting.din4150_points,
+    "limit-standards": alerting.limit_standards,
     "duties": alerting.duties,
     "matters": alerting.matters,
     "http-routes": api.http_routes,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from alerting.detectors.velocity import VelocityFilter, peak_frequency
 from alerting.detectors.vibration_limit import VibrationLimit
 from domain.alerts import Detection
+from domain.errors import SettingsError
 from tests.unit.alerting.blocks import (
     FREQ,
     PPV,
@@ -219,7 +220,7 @@ def test_a_restored_episode_ends() -> None:
 def test_a_stream_equals_its_blocks(cuts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     w = [
-        cut(shake(float(rng.uniform(3, 20)), 6, 100, 20, begin=4, end=8), 100, 100, device=d)
+        cut(shake(float(rng.uniform(5.5, 20)), 6, 100, 20, begin=4, end=8), 100, 100, device=d)
         for d in (1, 2, 3)
     ]
     order = rng.permutation(np.repeat([0, 1, 2], 20))
@@ -234,3 +235,75 @@ def test_a_stream_equals_its_blocks(cuts: list[int], seed: int) -> None:
         parts += detector.feed_waveforms(some(mixed, take))
     assert whole
     assert told(parts) == told(whole)
+
+
+def both_axes(ppv_mm_s: float, freq_hz: float) -> NDArray[Any]:
+    x, y = (shake(ppv_mm_s, freq_hz, 200, 12, axis=axis) for axis in (0, 1))
+    x[1] = y[1]
+    return x
+
+
+def test_the_vector_sum_counts_where_the_standard_says_so() -> None:
+    w = cut(both_axes(12.0, 20), 200, 200)
+    swiss = limit({"standard": "sn640312a-occasional"}).feed_waveforms(w)
+    assert swiss[0].limit == 15
+    assert swiss[-1].value == pytest.approx(12 * np.sqrt(2), rel=0.04)
+    assert swiss[0].features["component"] == "vector"
+    assert "unverified" not in swiss[0].features
+    assert limit({"standard": "bs7385-2"}).feed_waveforms(w) == [], "12 mm/s on each axis is below 26"
+
+
+def test_an_unchecked_table_says_so_in_the_evidence() -> None:
+    w = cut(shake(9.0, 5, 100, 10), 100, 100)
+    (onset,) = [d for d in limit({"standard": "gb50868-piling"}).feed_waveforms(w) if d.phase == "onset"]
+    assert onset.limit == 3
+    assert "not checked" in onset.features["unverified"]
+    sensitive = limit({"standard": "sn640312a-frequent"}, building_class="sensitive").feed_waveforms(w)
+    assert "not checked" in sensitive[0].features["unverified"]
+    assert sensitive[0].features["table_class"] == "increased"
+
+
+def test_long_term_slabs_and_pipes() -> None:
+    across, up = cut(shake(7.0, 5, 100, 10), 100, 100), cut(shake(22.0, 5, 100, 10, axis=2), 100, 100)
+    long = {"standard": "din4150-3-long"}
+    assert limit(long, mount="foundation").feed_waveforms(across) == [], "the standard has no limit there"
+    assert limit(long, mount="top_floor").feed_waveforms(across)[0].limit == 5
+    assert limit({"place": "slab"}).feed_waveforms(across) == []
+    assert limit({"place": "slab"}).feed_waveforms(up)[0].limit == 20
+    pipe = {"place": "pipe", "table_class": "masonry"}
+    assert limit(pipe).feed_waveforms(up) == []
+    long_pipe = {**pipe, **long, "ratio_severity": {"3": 0.8}}
+    assert limit(long_pipe).feed_waveforms(up)[0].limit == 25
+
+
+def test_a_table_of_ones_own() -> None:
+    table = {
+        "name": "City bridge office", "verified": True,
+        "foundation": {"hz": [5, 20], "mm_s": {"commercial": [9, 9], "residential": [2, 4], "sensitive": [1, 2]}},
+    }  # fmt: skip
+    found = limit({"table": table}).feed_waveforms(cut(shake(3.0, 5, 100, 10), 100, 100))
+    assert found[0].limit == pytest.approx(2.0, abs=0.05)
+    assert found[0].features["standard"] == "City bridge office"
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"standard": "din-9999"}, "not built in"),
+        ({"place": "pipe"}, "no limit for a building class"),
+        ({"standard": "bs7385-2", "place": "top_floor"}, "no limit"),
+        ({"table_class": "straw"}, "no limit for table_class 'straw'"),
+        ({"table": {"name": "empty"}}, "one place at least"),
+    ],
+)
+def test_a_rule_without_limits_is_refused(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        limit(settings)
+
+
+def test_the_features_of_the_packet_come_with_the_detection() -> None:
+    found = limit().feed_waveforms(cut(shake(17.0, 5, 100, 10), 100, 100))
+    features = found[0].features
+    assert features["dominant_hz"] == pytest.approx(5.0, abs=0.3)
+    assert features["pga_gal"] == pytest.approx(2 * np.pi * 5 * 1.7, rel=0.1)
+    assert {"rms_gal", "crest", "arias_m_s"} <= features.keys()

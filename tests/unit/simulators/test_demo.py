@@ -23,7 +23,7 @@ def messages(seconds: float) -> list[Emission]:
 def test_the_first_alert_comes_within_five_seconds() -> None:
     ear = Ear(SITES)
     found = ear.hear(messages(5.2))
-    assert {d.kind for d in found} == {"vibration.limit"}
+    assert {d.kind for d in found} == {"vibration.limit", "vibration.intensity"}
     assert {ear.name(d) for d in found} <= {"VB-0001", "VB-0002", "VB-0003"}
 
 
@@ -34,11 +34,13 @@ def test_only_what_is_on_the_calendar_alarms() -> None:
     times = {(d.kind, round((d.at_us - START_US) / 1e6) // 240) for d in found}
     assert times == {
         ("vibration.limit", 0),
+        ("vibration.intensity", 0),
         ("fire.smoke", 1),
         ("camera.fire", 1),
         ("truck.uncovered", 2),
         ("vibration.limit", 3),
         ("vibration.shaking", 3),
+        ("vibration.intensity", 3),
         ("fire.smoke", 4),
     } | ({("camera.fire", 4)} & times)
 
