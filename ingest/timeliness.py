@@ -5,6 +5,10 @@ memories decide: what this process received (``newest``) and, for a series it ha
 not met before, what the database had at the start (``floor``). A message the
 broker delivers again is measured against the first only: it may have been
 committed without ever having been looked at by a detector.
+
+What is remembered as newest never lies after the arrival of its message: a device
+whose clock ran ahead and was put right is not taken for late until the time it
+claimed has come (decision 0015).
 """
 
 from __future__ import annotations
@@ -38,24 +42,25 @@ class Timeliness:
         """What the database had of a series before this process began."""
         self._floor[self._row(device << SERIES_BITS | series)] = newest_us
 
-    def one(self, device: int, series: int, time_us: int, redelivered: bool) -> bool:
-        """Whether one row is late; it becomes the newest if it is not."""
+    def one(self, device: int, series: int, time_us: int, clock_us: int, redelivered: bool) -> bool:
+        """Whether one row is late; it becomes the newest if it is not. ``clock_us``: its arrival."""
         row = self._row(device << SERIES_BITS | series)
         if time_us <= self._newest[row] or (not redelivered and time_us <= self._floor[row]):
             return True
-        self._newest[row] = time_us
+        self._newest[row] = max(self._newest[row], min(time_us, clock_us))
         return False
 
-    def many(self, device: Int32, series: Int64, time_us: Int64, redelivered: Bool) -> Bool:
+    def many(self, device: Int32, series: Int64, time_us: Int64, clock_us: Int64, redelivered: Bool) -> Bool:
         """The same for rows in the order received, ``(n,)`` each."""
         if not len(device):
             return np.zeros(0, dtype=np.bool_)
         codes, inverse = np.unique(series_codes(device, series), return_inverse=True)
         rows = np.fromiter((self._row(code) for code in codes.tolist()), dtype=np.int64, count=len(codes))
-        before = newest_before(inverse, time_us, self._newest[rows])
+        known_us = np.minimum(time_us, clock_us)
+        before = newest_before(inverse, known_us, self._newest[rows])
         late: Bool = (time_us <= before) | (~redelivered & (time_us <= self._floor[rows][inverse]))
         # What is late by the floor alone is not newest either, but it is older than the floor forever.
-        np.maximum.at(self._newest, rows[inverse], time_us)
+        np.maximum.at(self._newest, rows[inverse], known_us)
         return late
 
     def _row(self, code: int) -> int:

@@ -250,8 +250,8 @@ async def test_a_runs_own_clock_takes_the_place_of_arrival(ingest: Running, brok
 async def test_late_data_is_stored_and_marked(ingest: Running, broker: Broker) -> None:
     async with device(broker) as publish:
         for t in (10, 5, 11):
-            await publish("sensors/Z-1/readings", {"t": NOW_S + t, "values": {"a": t}})
-        await publish("sensors/Z-1/readings", {"t": NOW_S + 7, "values": {"other": 1}})
+            await publish("sensors/Z-1/readings", {"t": NOW_S - 60 + t, "values": {"a": t}})
+        await publish("sensors/Z-1/readings", {"t": NOW_S - 53, "values": {"other": 1}})
     await ingest.until_count("reading", 4)
     late = await ingest.scalar("SELECT string_agg(value::text, ',') FROM reading WHERE late")
     assert late == "5"
@@ -264,7 +264,7 @@ async def test_lateness_is_known_across_a_restart(pool: Pool, database_url: str,
     for step, t in enumerate((10, 5), 1):
         async with running_ingest(pool, database_url, broker, client_id="restarted", now_s=now_s) as running:
             async with device(broker) as publish:
-                await publish("sensors/Z-2/readings", {"t": now_s + t, "values": {"a": t}})
+                await publish("sensors/Z-2/readings", {"t": now_s - 60 + t, "values": {"a": t}})
             await running.until_count("reading", step)
     assert await running.scalar("SELECT value FROM reading WHERE late") == 5
     await forget_session(broker, "restarted")
