@@ -320,6 +320,6 @@ async def check_readiness(
         waiting = ingest.waiting_for_database
         checks["freshness"] = {
             "ok": not waiting,
-            "detail": "a batch waits for the database" if waiting else f"{statistics.pending} messages waiting",
+            "detail": "a batch waits for the database" if waiting else f"{statistics.unacknowledged} messages waiting",
         }
     return checks

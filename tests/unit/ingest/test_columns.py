@@ -22,7 +22,9 @@ times = st.one_of(
     st.integers(NOW_S - 1000, NOW_S + 400),
     st.floats(NOW_S - 1000, NOW_S + 400),
     st.integers((NOW_S - 1000) * 1000, (NOW_S + 400) * 1000),
-    st.sampled_from([0, -1, 1e300, 2**53 / 1e6, 2**60, 10**30, "2026-11-23T10:00:00", "2026-11-23T10:00:00Z", "noon"]),
+    st.sampled_from(
+        [0, -1, 1e300, 2**53 / 1e6, 2**60, 10**30, "2026-11-23T10:00:00", "2026-11-23T10:00:00Z", "noon"]
+    ),
     st.sampled_from([None, [], 946_684_799, 946_684_800, True]),
 )
 names = st.sampled_from(["a", "b_2", "tilt_x_deg", "", "9", "a b", "ü"])

@@ -8,7 +8,8 @@ from ingest.timeliness import Timeliness
 
 Rows = list[tuple[int, int, int, int, bool]]
 rows = st.lists(
-    st.tuples(st.integers(1, 3), st.integers(4, 6), st.integers(0, 9), st.integers(0, 9), st.booleans()), max_size=40
+    st.tuples(st.integers(1, 3), st.integers(4, 6), st.integers(0, 9), st.integers(0, 9), st.booleans()),
+    max_size=40,
 )
 
 
