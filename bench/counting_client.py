@@ -11,7 +11,6 @@ import ctypes
 import ctypes.util
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from server.embedded.packages import cache_root, folder_in
 from simulators.wire import BrokerAddress

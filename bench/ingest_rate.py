@@ -29,7 +29,7 @@ import psycopg
 
 from bench.counting_client import load_library
 from bench.cpu import seconds_by_part
-from bench.server import Running, free_port, running_server
+from bench.server import Running, free_port, running_server, wait_quiet
 from server.embedded.stack import embedded_stack
 from simulators.publisher import Publisher
 from simulators.wire import FrameBlock, block_of, frame
@@ -69,6 +69,7 @@ def main() -> None:
         print(f"without the ceiling: {library}")
     wanted = sys.argv[1:]
     with running_server() as server:
+        wait_quiet(server)
         loads = [load for load in LOADS if not wanted or load.make.__name__ in wanted]
         asyncio.run(measure_all(server, loads, rounds, with_ceiling=not isinstance(library, str)))
 
@@ -178,9 +179,9 @@ def stored(server: Running) -> int:
 
 def small(number: int, start_s: float) -> tuple[str, bytes]:
     """Two values in 120 bytes."""
-    body = '{"t": %.3f, "seq": %7d, "values": {"temperature_c": %.6f, "relative_humidity_pct": %.6f}}' % (
-        start_s + number / 1000, number, 20 + number % 7 / 10, 55 + number % 5 / 10,
-    )  # fmt: skip
+    t_s, temperature_c, humidity_pct = start_s + number / 1000, 20 + number % 7 / 10, 55 + number % 5 / 10
+    values = f'"temperature_c": {temperature_c:.6f}, "relative_humidity_pct": {humidity_pct:.6f}'
+    body = f'{{"t": {t_s:.3f}, "seq": {number:7d}, "values": {{{values}}}}}'
     return f"sensors/bench-{number % DEVICES:04d}/readings", body.ljust(120).encode()
 
 

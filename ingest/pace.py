@@ -8,7 +8,7 @@ gets smaller batches, within bounds.
 from __future__ import annotations
 
 COMMIT_S = 0.025
-ROWS_MIN, ROWS_MAX = 2_000, 10_000
+ROWS_MIN, ROWS_MAX = 6_000, 30_000
 WEIGHT = 0.2
 """Of the newest commit in the running mean."""
 
