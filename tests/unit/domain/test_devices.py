@@ -6,7 +6,8 @@ from domain.devices import PARTITIONS, Device, partition_of
 
 
 def test_a_partition_is_the_same_for_ever() -> None:
-    assert [partition_of(name) for name in ("VB-0001", "VB-0002", "123456789")] == [217, 99, 0x26]  # the last by the check value of CRC-32
+    # 0x26: the last byte of the check value that CRC-32 is published with.
+    assert [partition_of(name) for name in ("VB-0001", "VB-0002", "123456789")] == [217, 99, 0x26]
     assert Device(7, "VB-0001", "vibration").partition == partition_of("VB-0001")
     assert Device(8, "VB-0001", "vibration", run="r1").partition == partition_of("VB-0001", "r1")
 

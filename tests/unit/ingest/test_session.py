@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import mqtt5
@@ -84,6 +85,12 @@ class Broker:
             case _:
                 pass
 
+    def has_all_of(self, n: int) -> Callable[[], Awaitable[bool]]:
+        async def reached() -> bool:
+            return len(self.acknowledged) >= n
+
+        return reached
+
     async def send(self, ids: range, payload: bytes) -> None:
         assert self._writer is not None
         for packet_id in ids:
@@ -117,7 +124,7 @@ async def test_what_is_not_acknowledged_is_bounded_in_bytes(monkeypatch: pytest.
                         tokens.clear()
                 for token in tokens:
                     ours.acknowledge(token)
-                await until(lambda: len(broker.acknowledged) >= n, "all acknowledged")
+                await until(broker.has_all_of(n), "all acknowledged")
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
