@@ -53,7 +53,9 @@ def reading_blocks(size: int, value: float, metrics: int) -> Iterator[Readings]:
 def waveform_blocks(size: int, m: int, rate_hz: float, amplitude: float, devices: int) -> Iterator[Waveforms]:
     """Endless blocks of ``size`` packets of ``m`` samples over ``devices`` devices in turn."""
     rng = np.random.default_rng(1)
-    pool = (rng.normal(scale=amplitude, size=(size, 3, m)) + np.array([[0.0], [0.0], [9.81]])).astype(np.float32)
+    pool = (rng.normal(scale=amplitude, size=(size, 3, m)) + np.array([[0.0], [0.0], [9.81]])).astype(
+        np.float32
+    )
     position, packet_us = 0, round(m / rate_hz * 1e6)
     while True:
         number = position + np.arange(size)
@@ -69,7 +71,9 @@ def fed(feed: Callable[[T], object], blocks: Iterator[T]) -> Callable[[], object
     return lambda: feed(next(blocks))
 
 
-def measure(name: str, size: int, per_row: int, unit: str, feed: Callable[[], object], seconds: float) -> None:
+def measure(
+    name: str, size: int, per_row: int, unit: str, feed: Callable[[], object], seconds: float
+) -> None:
     feed()
     rows, spent = 0, 0.0
     while spent < seconds:
@@ -108,7 +112,9 @@ def waveforms_table(seconds: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each line of the table")
     seconds = parser.parse_args().seconds
     print(f"{'detector':<46}{'block':>7}{'µs a row':>11}{'throughput':>12}")

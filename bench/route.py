@@ -59,7 +59,9 @@ def measure(name: str, table_rows: Sequence[DutyRow], count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--routes", type=int, default=20_000)
     count = parser.parse_args().routes
     print(f"{'table':<28}{'rows':>9}{'built s':>10}{'mean µs':>10}{'p50 µs':>10}{'p99 µs':>10}{'explain ms':>12}")

@@ -125,13 +125,8 @@ def read_divisions(path: Path = DIVISIONS) -> list[Division]:
         rows = list(csv.DictReader(file))
     return [
         Division(
-            r["code"],
-            r["name"],
-            r["english"],
-            r["kind"],
-            _number(r["lon"]),
-            _number(r["lat"]),
-            _number(r["area_km2"]),
+            r["code"], r["name"], r["english"], r["kind"],
+            _number(r["lon"]), _number(r["lat"]), _number(r["area_km2"]),
         )
         for r in sorted(rows, key=lambda row: row["code"])
     ]

@@ -115,14 +115,18 @@ def build_devices(
             placer.at(f"{prefix}-{n:04d}", kind, _Site(next(spread), "residential")) for n in range(1, count + 1)
         ]
     devices.append(placer.at("SM-0001", "smoke", kitchen))
-    devices += [placer.at(f"SM-{n:04d}", "smoke", _Site(next(spread), "residential")) for n in range(2, SMOKE + 1)]
+    devices += [
+        placer.at(f"SM-{n:04d}", "smoke", _Site(next(spread), "residential")) for n in range(2, SMOKE + 1)
+    ]
     # The kitchen's camera stands 40 m to the south and looks north.
     devices.append(placer.at("CM-0001", "camera", kitchen, off_m=(0.0, -40.0), camera=_camera(1, 0.0)))
     for number in range(2, CAMERAS + 1):
         lens = _camera(number, float(rng.integers(0, 360)))
         devices.append(placer.at(f"CM-{number:04d}", "camera", _Site(next(spread), "residential"), camera=lens))
     trucks = [_truck(number) for number in range(1, VEHICLES + 1)]
-    scenes = Scenes(tuple(d.id for d in devices[:3]), "SM-0001", "CM-0001", tuple(truck.id for truck in trucks))
+    scenes = Scenes(
+        tuple(d.id for d in devices[:3]), "SM-0001", "CM-0001", tuple(truck.id for truck in trucks)
+    )
     return devices + trucks, scenes
 
 

@@ -141,7 +141,9 @@ def _villages(middles: Float64, count: int, rng: np.random.Generator) -> Int64:
     return owner
 
 
-def _voronoi(middles: Float64, outside: Float64, plane: LocalPlane) -> tuple[NDArray[np.object_], Int64, Float64]:
+def _voronoi(
+    middles: Float64, outside: Float64, plane: LocalPlane
+) -> tuple[NDArray[np.object_], Int64, Float64]:
     """Outlines of the middles' cells on the lattice of 1e-6 degree, touching pairs, border middles."""
     far = np.min((outside[:, :1] - middles[:, 0]) ** 2 + (outside[:, 1:] - middles[:, 1]) ** 2, axis=1)
     sites = np.vstack([middles, outside[far > _OUTSIDE_M**2]])

@@ -168,6 +168,8 @@ def own_server() -> Iterator[Server]:
         yield server
 
 
+
+
 @dataclass
 class LiveServer:
     """A running server with the demo city, and a way to raise real alerts on it."""

@@ -213,7 +213,9 @@ async def test_a_broker_down_at_start_and_lost_later_comes_back(database_url: st
             server.start("--no-demo", ready=False)
             server.wait(lambda: "no connection to the broker" in server.output, "the server to name the broker")
             for round_ in range(2):
-                async with embedded_stack(home, database=False, broker=True, mqtt_host="127.0.0.1", mqtt_port=port):
+                async with embedded_stack(
+                    home, database=False, broker=True, mqtt_host="127.0.0.1", mqtt_port=port
+                ):
                     server.wait(server.is_ready, "the server to be ready", 60)
                     body = {"t": time.time(), "values": {"a": round_}}
                     await publish_all(url, [("sensors/b-1/readings", json.dumps(body).encode())], {})

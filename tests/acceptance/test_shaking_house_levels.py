@@ -78,12 +78,10 @@ def put_owners_and_works(server: Server, folder: Path, houses: dict[int, dict[st
 
 async def alert_of(live: Live, device: str, severity: int) -> dict[str, Any]:
     frame = await live.frame(
-        lambda f: (
-            f["type"] == "alert"
-            and f["alert"]["device"]["id"] == device
-            and f["alert"]["severity"] == severity
-            and f["change"] in ("raised", "updated")
-        )
+        lambda f: f["type"] == "alert"
+        and f["alert"]["device"]["id"] == device
+        and f["alert"]["severity"] == severity
+        and f["change"] in ("raised", "updated")
     )
     alert: dict[str, Any] = frame["alert"]
     return alert

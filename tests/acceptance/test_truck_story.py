@@ -220,7 +220,9 @@ async def test_the_truck_that_crosses_towns(live_server: LiveServer) -> None:
 async def test_the_datum_trap(live_server: LiveServer) -> None:
     sent = positions(opens=(2, 2))
     there = from_wgs84(np.array([m["lon"] for m in sent]), np.array([m["lat"] for m in sent]), "gcj02")
-    shifted = [{**m, "lon": float(lon), "lat": float(lat)} for m, lon, lat in zip(sent, *there, strict=True)]
+    shifted = [
+        {**m, "lon": float(lon), "lat": float(lat)} for m, lon, lat in zip(sent, *there, strict=True)
+    ]
     await publish(live_server, "MT-02", sent)
     await publish(live_server, "MT-03", [{**m, "datum": "gcj02"} for m in shifted])
     await publish(live_server, "MT-04", shifted)

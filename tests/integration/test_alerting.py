@@ -27,7 +27,9 @@ LI = Actor("li", "dispatcher", "")
 
 
 @pytest.mark.parametrize("clause", CONTRACT, ids=lambda c: c.__name__)
-async def test_the_store_keeps_the_contract(clause: Callable[[AlertStore], Awaitable[None]], pool: Pool) -> None:
+async def test_the_store_keeps_the_contract(
+    clause: Callable[[AlertStore], Awaitable[None]], pool: Pool
+) -> None:
     await clause(PostgresAlertStore(pool))
 
 
@@ -141,7 +143,9 @@ async def test_cursors_become_visible_in_order(pool: Pool) -> None:
 
     async def insert(n: int) -> None:
         for i in range(15):
-            await stores[n].write([write(alert(f"{n}-{i}-{k}", device=1000 * n + 10 * i + k)) for k in range(5)])
+            await stores[n].write(
+                [write(alert(f"{n}-{i}-{k}", device=1000 * n + 10 * i + k)) for k in range(5)]
+            )
 
     watching = asyncio.create_task(watch())
     async with asyncio.TaskGroup() as group:
@@ -150,7 +154,8 @@ async def test_cursors_become_visible_in_order(pool: Pool) -> None:
     done.set()
     await watching
     seen.extend(
-        c for (c,) in await rows(pool, f"SELECT cursor FROM alert_change WHERE cursor > {max(seen)} ORDER BY 1")
+        c
+        for (c,) in await rows(pool, f"SELECT cursor FROM alert_change WHERE cursor > {max(seen)} ORDER BY 1")
     )
     assert len(seen) == 300, "whoever follows the cursor misses nothing"
 

@@ -171,7 +171,8 @@ def test_real_hospitals_prove_their_datum() -> None:
     with (DATA / "addresses_with_truth.csv").open(encoding="utf-8-sig") as file:
         rows = [row for row in csv.DictReader(file) if row["datum_src"].startswith("BD-09")]
     claims = [
-        Claim(row["name"], row["town_truth"], float(row["lon_src"]), float(row["lat_src"]), "wgs84") for row in rows
+        Claim(row["name"], row["town_truth"], float(row["lon_src"]), float(row["lat_src"]), "wgs84")
+        for row in rows
     ]
     (proof,) = prove_points("devices", claims, Towns(towns()))
     assert (proof.count, proof.best, proof.hits["bd09"]) == (5, "bd09", 5)

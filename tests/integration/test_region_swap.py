@@ -148,7 +148,9 @@ class House:
 
     async def shake(self, second: float, value: float, keys: list[int]) -> None:
         t = T0 + round(second * S)
-        await self.alerts.handle(block(readings([(key, TEMPERATURE, t, value) for key in keys]), committed_us=t))
+        await self.alerts.handle(
+            block(readings([(key, TEMPERATURE, t, value) for key in keys]), committed_us=t)
+        )
 
 
 async def test_a_division_swapped_in_under_load(pool: Pool, database_url: str, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def default_rules() -> list[Rule]:
     return parse_rules(DEFAULT_RULES)
 
 
-def readings(rows: Iterable[tuple[int, int, int, float]], late: Sequence[bool] = (), delay_us: int = 0) -> Readings:
+def readings(
+    rows: Iterable[tuple[int, int, int, float]], late: Sequence[bool] = (), delay_us: int = 0
+) -> Readings:
     """Rows of (device, metric, time_us, value)."""
     given = list(rows)
     time_us = np.array([r[2] for r in given], np.int64)

@@ -25,7 +25,9 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.alerts: dict[str, Alert] = {}
-        self.changes: list[tuple[int, str, str, str, dict[str, Any]]] = []  # cursor, change, actor, reason, body
+        self.changes: list[
+            tuple[int, str, str, str, dict[str, Any]]
+        ] = []  # cursor, change, actor, reason, body
         self.down = 0
         self.after_commit = False
         self.duties = list(DEFAULT_DUTIES)
@@ -88,7 +90,9 @@ class FakeStore:
             raise DatabaseUnavailable("the answer to the commit was lost")
         return cursors
 
-    async def act(self, alert_id: str, decide: Decide, actor: str, at_us: int) -> tuple[Alert, dict[str, Any]]:
+    async def act(
+        self, alert_id: str, decide: Decide, actor: str, at_us: int
+    ) -> tuple[Alert, dict[str, Any]]:
         self._answer()
         alert = self.alerts.get(alert_id)
         if alert is None:
@@ -103,7 +107,9 @@ class FakeStore:
 
     async def due_shelves(self, now_us: int) -> list[str]:
         self._answer()
-        due = [a for a in self.alerts.values() if a.shelved_until_us is not None and a.shelved_until_us <= now_us]
+        due = [
+            a for a in self.alerts.values() if a.shelved_until_us is not None and a.shelved_until_us <= now_us
+        ]
         return sorted(a.id for a in due if a.state != "closed")
 
     def _append(self, alert: Alert, change: str, actor: str, reason: str) -> int:

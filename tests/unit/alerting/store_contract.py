@@ -47,7 +47,9 @@ async def what_is_written_is_read_back_whole(store: AlertStore) -> None:
     assert isinstance(cursors, list)
     assert cursors == sorted(set(cursors))
     assert await store.load_open() == [first, alert("01B", device=8)]
-    assert await store.newest([("vibration.limit", 7), ("vibration.limit", 99)]) == {("vibration.limit", 7): first}
+    assert await store.newest([("vibration.limit", 7), ("vibration.limit", 99)]) == {
+        ("vibration.limit", 7): first
+    }
 
 
 async def several_changes_of_one_alert_fit_in_one_batch(store: AlertStore) -> None:

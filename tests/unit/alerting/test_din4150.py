@@ -22,7 +22,9 @@ def test_golden_points_of_the_foundation(building: str, freq_hz: float | None, e
     assert limit_mm_s(building, freq_hz) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("building", "expected"), [("commercial", 40), ("residential", 15), ("sensitive", 8)])
+@pytest.mark.parametrize(
+    ("building", "expected"), [("commercial", 40), ("residential", 15), ("sensitive", 8)]
+)
 def test_the_top_floor_has_one_limit_for_all_frequencies(building: str, expected: float) -> None:
     assert {limit_mm_s(building, f, "top_floor") for f in (1.0, 30.0, 100.0, None)} == {expected}
 

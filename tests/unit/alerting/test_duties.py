@@ -44,7 +44,9 @@ def test_the_place_of_the_violation_decides_for_a_truck() -> None:
     assert units("truck.uncovered", 3, there)["town:441900119:urban-management"] == "lead"
 
 
-@pytest.mark.parametrize("kind", sorted({r["kind"] for r in DEFAULT_RULES} | {"unheard.of", "device.offline"}))
+@pytest.mark.parametrize(
+    "kind", sorted({r["kind"] for r in DEFAULT_RULES} | {"unheard.of", "device.offline"})
+)
 @pytest.mark.parametrize("severity", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "place",

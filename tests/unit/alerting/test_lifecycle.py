@@ -25,7 +25,9 @@ BODIES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_state_meets_every_event(state: str, event: str) -> None:
     moved = MOVES[state].get(event)
-    assert (moved is None) == ((state, event) in REFUSED), "each pair moves or is refused with a reason, never both"
+    assert (moved is None) == ((state, event) in REFUSED), (
+        "each pair moves or is refused with a reason, never both"
+    )
     if moved is not None:
         assert moved in STATES
         assert lifecycle.next_state(state, event) == moved
@@ -130,7 +132,9 @@ def changed(a: Alert, d: Detection) -> Change:
 def test_a_first_onset_is_a_new_alert_and_a_repeated_one_is_not() -> None:
     assert isinstance(decided(None, seen("onset")), Raise)
     assert decided(alert(), seen("onset")) == Ignored("repeated")
-    assert decided(alert(condition="cleared", state="closed", cleared_us=T0), seen("onset")) == Ignored("repeated")
+    assert decided(alert(condition="cleared", state="closed", cleared_us=T0), seen("onset")) == Ignored(
+        "repeated"
+    )
 
 
 def test_an_onset_while_active_or_soon_after_folds() -> None:

@@ -32,7 +32,9 @@ def test_the_keys_are_the_contracts() -> None:
 
 
 def test_there_and_back_through_json() -> None:
-    whole = alert(shelved_until_us=T0 + S, cleared_us=T0 + 5, assignee="li", exercise="run-1", incident_id="i")
+    whole = alert(
+        shelved_until_us=T0 + S, cleared_us=T0 + 5, assignee="li", exercise="run-1", incident_id="i"
+    )
     bare = alert(lon=None, lat=None, place=UNKNOWN_PLACE, duty=(), matter=None)
     for a in (whole, bare):
         body = json.loads(json.dumps(alert_json(a, 3)))

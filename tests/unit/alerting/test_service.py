@@ -239,7 +239,9 @@ async def test_a_disabled_device_stays_silent(service: AlertService, store: Fake
     assert words(store) == []
 
 
-async def test_a_runs_alert_is_marked_as_an_exercise(service: AlertService, store: FakeStore, city: City) -> None:
+async def test_a_runs_alert_is_marked_as_an_exercise(
+    service: AlertService, store: FakeStore, city: City
+) -> None:
     city.more = {"run": "run-7"}
     await service.handle(at(0, 80))
     assert store.changes[0][4]["exercise"] == "run-7"
@@ -295,7 +297,9 @@ async def test_a_new_episode_after_a_forced_close_is_a_new_alert(
     service: AlertService, store: FakeStore, city: City
 ) -> None:
     await service.handle(at(0, 80))
-    await service.act("close", store.changes[0][4]["id"], {"version": 1, "reason": "drill", "force": True}, LI)
+    await service.act(
+        "close", store.changes[0][4]["id"], {"version": 1, "reason": "drill", "force": True}, LI
+    )
     await service.handle(at(1, 20))
     await service.handle(at(2, 80))
     assert words(store) == ["raised", "closed", "cleared", "raised"]
@@ -334,7 +338,11 @@ async def test_route_takes_kinds_and_matters_and_follows_the_table(
 
 
 async def test_two_runs_of_the_same_blocks_give_the_same_alerts(city: City) -> None:
-    rows = [(d, TEMPERATURE, T0 + s * S, float(20 + (s * 7 + d * 13) % 80)) for s in range(60) for d in range(1, 6)]
+    rows = [
+        (d, TEMPERATURE, T0 + s * S, float(20 + (s * 7 + d * 13) % 80))
+        for s in range(60)
+        for d in range(1, 6)
+    ]
     outcomes = []
     for size in (1, 7, 300):
         store = FakeStore()

@@ -132,7 +132,9 @@ def naive_triggers(x: NDArray[Any], rate_hz: float, s: Any) -> list[int]:
             if background is None
             else background + (not triggered) * BIN_S / s.background_s * (power - background)
         )
-        now = ((np.concatenate([bins[:, i] for i in range(j - short + 1, j + 1)], axis=1) - mean) ** 2).mean(axis=1)
+        now = ((np.concatenate([bins[:, i] for i in range(j - short + 1, j + 1)], axis=1) - mean) ** 2).mean(
+            axis=1
+        )
         each = np.sqrt(now / np.minimum(power, background))
         strong = each[now >= (s.floor_gal / 100) ** 2]
         if not triggered and strong.size and strong.max() >= s.on:

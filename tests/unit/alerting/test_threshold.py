@@ -165,7 +165,8 @@ def test_it_matches_the_naive_reference(steps: list[tuple[int, int, float]], on:
     detector = hot(on_delay_s=on, off_delay_s=off, gap_s=30, peak_step=1000)
     r = at_times(steps)
     found = [
-        (d.device, d.sampled_us, d.phase, d.at_us, d.episode_us, d.severity) for d in detector.feed(r, TEMPERATURE)
+        (d.device, d.sampled_us, d.phase, d.at_us, d.episode_us, d.severity)
+        for d in detector.feed(r, TEMPERATURE)
     ]
     naive = {device: Naive(detector.settings) for device in (1, 2, 3)}
     expected = []

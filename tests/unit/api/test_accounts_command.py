@@ -26,7 +26,9 @@ def test_help_has_an_example(command: str) -> None:
         (["add", "li"], "", GridpulseError, "--password-stdin"),
     ],
 )
-def test_accounts_that_cannot_be(arguments: list[str], password: str, kind: type[Exception], says: str) -> None:
+def test_accounts_that_cannot_be(
+    arguments: list[str], password: str, kind: type[Exception], says: str
+) -> None:
     done = CliRunner().invoke(app, arguments, input=password)
     assert isinstance(done.exception, kind)
     assert says in str(done.exception)

@@ -39,7 +39,9 @@ def naive_nearest(
 def test_same_as_asking_every_address(spread_m: float, count: int) -> None:
     rng = np.random.default_rng(count)
     index = index_of(rng.uniform(0, spread_m, count), rng.uniform(0, spread_m / 2, count))
-    lon, lat = PLANE.to_lonlat(rng.uniform(-300, spread_m + 300, 400), rng.uniform(-300, spread_m / 2 + 300, 400))
+    lon, lat = PLANE.to_lonlat(
+        rng.uniform(-300, spread_m + 300, 400), rng.uniform(-300, spread_m / 2 + 300, 400)
+    )
     row, metres = index.nearest(lon, lat, 150.0)
     expected_row, expected_metres = naive_nearest(index, lon, lat, 150.0)
     assert row.tolist() == expected_row

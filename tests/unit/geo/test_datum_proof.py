@@ -47,7 +47,9 @@ def test_every_datum_read_as_every_other_is_found(truth: str, declared: str) -> 
 
 def test_what_it_says() -> None:
     wrong = Proof("devices", 8, {"wgs84": 5, "gcj02": 6, "bd09": 8}, "wgs84")
-    assert str(wrong) == ("8 of 8 devices lie in their declared town under bd09, 5 of 8 as declared (wgs84)")
+    assert str(wrong) == (
+        "8 of 8 devices lie in their declared town under bd09, 5 of 8 as declared (wgs84)"
+    )
     assert wrong.verdict == "refuse"
     right = Proof("devices", 8, {"wgs84": 8, "gcj02": 8, "bd09": 5}, "wgs84")
     assert str(right) == "8 of 8 devices lie in their declared town as declared (wgs84)"

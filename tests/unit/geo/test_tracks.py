@@ -116,7 +116,9 @@ def test_one_stray_point_moves_nothing() -> None:
 def test_a_change_of_datum_is_a_suspicion_and_no_movement(datum: str, *, back: bool) -> None:
     way = drive(113.621, 113.649)
     half = len(way) // 2
-    shifted = [fix((p.time_us - T0) / S, *(float(v) for v in from_wgs84(p.lon, p.lat, datum))) for p in way]
+    shifted = [
+        fix((p.time_us - T0) / S, *(float(v) for v in from_wgs84(p.lon, p.lat, datum))) for p in way
+    ]
     parts = (shifted[:half], way[half:]) if back else (way[:half], shifted[half:])
     track = fold_track([*parts[0], *parts[1]])
     [suspicion] = track.suspicions
