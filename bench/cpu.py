@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
-def seconds_by_part(server_pid: int) -> Counter[str]:
+def seconds_by_part(server_pid: int) -> dict[str, float]:
     """Seconds of the server and its children ``database`` and ``broker``, and of this process, ``publisher``."""
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = defaultdict(float)
     parents: dict[int, int] = {}
     found: dict[int, tuple[str, float]] = {}
     for entry in Path("/proc").iterdir():

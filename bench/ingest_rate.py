@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -153,14 +152,10 @@ async def measure(server: Running, load: Load, blocks: list[FrameBlock]) -> Roun
         # The broker's last acknowledgement to us may come before the server's last commit.
         await asyncio.to_thread(until_stored, server, before + DEVICES + load.messages)
         elapsed_s = time.perf_counter() - began
-    used = seconds_by_part(server.pid)
-    used.subtract(spent)
-    return Round(load.messages / elapsed_s, per_message(used, load.messages))
-
-
-def per_message(seconds: Counter[str], messages: int) -> dict[str, float]:
-    """Microseconds of each part."""
-    return {part: seconds[part] / messages * 1e6 for part in PARTS}
+    now = seconds_by_part(server.pid)
+    return Round(
+        load.messages / elapsed_s, {part: (now[part] - spent[part]) / load.messages * 1e6 for part in PARTS}
+    )
 
 
 def until_stored(server: Running, n: int) -> None:

@@ -187,16 +187,24 @@ def mark_late(rows: Rows, timeliness: Timeliness) -> None:
     series = r.metric.astype(np.int64) + READINGS_SERIES_OFFSET
     r.late[:] = timeliness.many(r.device, series, r.time_us, r.received_us, again[rows.readings_message])
 
-    def late(message: int, device: int, series: int, time_us: int) -> bool:
-        return timeliness.one(device, series, time_us, rows.decoded[message].clock_us, bool(again[message]))
+    clock = np.fromiter((d.clock_us for d in rows.decoded), dtype=np.int64, count=n)
 
-    rows.packets = [
-        (m, device, packet, late(m, device, PACKETS, packet.start_us)) for m, device, packet, _ in rows.packets
-    ]
-    rows.positions = [(m, replace(p, late=late(m, p.device, POSITIONS, p.time_us))) for m, p in rows.positions]
+    def late(series: int, found: Sequence[tuple[int, int, int]]) -> list[bool]:
+        """Of (message, device, event time) rows of one kind."""
+        message, device, time_us = np.array(found, dtype=np.int64).reshape(-1, 3).T
+        kind = np.full(len(message), series, dtype=np.int64)
+        marks = timeliness.many(device.astype(np.int32), kind, time_us, clock[message], again[message])
+        return list(map(bool, marks))
+
+    found = [(m, device, packet.start_us) for m, device, packet, _ in rows.packets]
+    marks = late(PACKETS, found)
+    rows.packets = [(*row[:3], mark) for row, mark in zip(rows.packets, marks, strict=True)]
+    marks = late(POSITIONS, [(m, p.device, p.time_us) for m, p in rows.positions])
+    rows.positions = [(m, replace(p, late=mark)) for (m, p), mark in zip(rows.positions, marks, strict=True)]
     # The phases of one event may share a time, so only an earlier one is late.
+    marks = late(CAMERA_EVENTS, [(m, e.device, e.time_us - 1) for m, e in rows.camera_events])
     rows.camera_events = [
-        (m, replace(e, late=late(m, e.device, CAMERA_EVENTS, e.time_us - 1))) for m, e in rows.camera_events
+        (m, replace(e, late=mark)) for (m, e), mark in zip(rows.camera_events, marks, strict=True)
     ]
 
 

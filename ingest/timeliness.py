@@ -43,7 +43,8 @@ class Timeliness:
 
     def set_floor(self, device: int, series: int, newest_us: int) -> None:
         """What the database had of a series before this process began."""
-        self._floor[self._row(device, series)] = newest_us
+        row = self._row(device, series)  # first: it may replace the array
+        self._floor[row] = newest_us
 
     def one(self, device: int, series: int, time_us: int, clock_us: int, redelivered: bool) -> bool:
         """Whether one row is late; it becomes the newest if it is not. ``clock_us``: its arrival."""

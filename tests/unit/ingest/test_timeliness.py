@@ -70,3 +70,15 @@ def test_a_clock_that_ran_ahead_and_was_put_right_silences_nobody() -> None:
     late += [timeliness.one(7, 4, clock_us - 1, clock_us, False) for clock_us in (1030, 1040)]
     assert late == [False] * 5
     assert timeliness.one(7, 4, 1035, 1050, False) is True
+
+
+def test_it_grows_with_the_series_it_meets() -> None:
+    timeliness = Timeliness()
+    for device in range(3000, 0, -1):
+        timeliness.set_floor(device, 4, device)
+    device_column = np.arange(1, 3001, dtype=np.int32)
+    series = np.full(3000, 4, dtype=np.int64)
+    times = np.arange(1, 3001, dtype=np.int64) + np.arange(3000) % 2
+    late = timeliness.many(device_column, series, times, times, np.zeros(3000, dtype=np.bool_))
+    assert late.tolist() == [True, False] * 1500
+    assert len(timeliness) == 3000
