@@ -6,7 +6,7 @@ is decoded. Nothing is acknowledged before its rows or its quarantine row are co
 and the detectors have had it, and all in the order received. A batch is whatever has
 arrived: one message when it is quiet (so latency is one commit), as much as a commit
 takes in ``pace.COMMIT_S`` when it is busy. While the database is away the batch waits,
-the session's bounds fill up, and the broker holds the rest. A message the database will
+the source's bounds fill up, and the broker holds the rest. A message the database will
 never take is found by halving and put into quarantine; it does not stop the others.
 """
 
@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,8 +34,7 @@ from ingest.ledger import Account
 from ingest.messages import Checked, Message, Refusal, Rules, decode, decode_block, joined
 from ingest.pace import Pace
 from ingest.registry import Admitted, Registry
-from ingest.session import MqttSession, Token
-from ingest.source import Deliveries
+from ingest.source import Deliveries, Source
 from ingest.store import IngestStore
 from ingest.timeliness import Timeliness
 
@@ -69,11 +68,11 @@ class _Committed:
 
 
 class IngestService:
-    """Joins session, decoding, registry and store; ``sink`` gets every committed block."""
+    """Joins a source, decoding, registry and store; ``sink`` gets every committed block."""
 
     def __init__(
         self,
-        session: MqttSession,
+        source: Source[Any],
         store: IngestStore,
         registry: Registry,
         rules: Rules,
@@ -81,7 +80,7 @@ class IngestService:
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        self._session = session
+        self._source = source
         self._store = store
         self._registry = registry
         self._rules = rules
@@ -89,7 +88,7 @@ class IngestService:
         self._now_us = now_us
         self._timeliness = Timeliness()
         self._pace = Pace()
-        self._arrived: deque[list[Deliveries[Token]]] = deque()
+        self._arrived: deque[list[Deliveries[Any]]] = deque()
         self._decoded: deque[_Part] = deque()
         self._committing = asyncio.Lock()
         self._committed: asyncio.Queue[_Committed | None] = asyncio.Queue(BATCHES_COMMITTED_MAX)
@@ -121,11 +120,12 @@ class IngestService:
                 task.cancel()
             await asyncio.gather(storing, looking, return_exceptions=True)
 
-    async def take(self, messages: Sequence[Message]) -> None:
-        """Messages that came another way than over the session; returns once they are safe.
+    async def take(self, messages: Sequence[Message], came_by: str = "http") -> None:
+        """Messages that came another way than from the source; returns once they are safe.
 
         ``run`` must be at work. Raises: nothing of the messages' own; bad ones go to quarantine.
         """
+        metrics.RECEIVED.labels(came_by).inc(len(messages))
         safe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def acknowledge() -> None:
@@ -140,12 +140,12 @@ class IngestService:
     async def _store_batches(self) -> None:
         while True:
             if not self._decoded and not self._arrived:
-                self._arrived += grouped(await self._session.deliveries())
+                self._arrived += grouped(await self._source.deliveries())
             while self._arrived and sum(part.checked.rows for part in self._decoded) < self._pace.rows:
                 self._decode_next()
                 await asyncio.sleep(0)
             parts = self._next_parts()
-            metrics.BACKLOG.set(self._session.statistics().unacknowledged)
+            metrics.BACKLOG.set(self._source.backlog())
             ahead = asyncio.create_task(self._decode_ahead(), name="ingest: decode ahead")
             try:
                 await settled(self._take(parts))
@@ -156,7 +156,7 @@ class IngestService:
         """Cancelled at any await: what has arrived stays in ``_arrived``, what is decoded in ``_decoded``."""
         while True:
             if not self._arrived:
-                self._arrived += grouped(await self._session.deliveries(DECODE_AHEAD_BYTES))
+                self._arrived += grouped(await self._source.deliveries(DECODE_AHEAD_BYTES))
             self._decode_next()
             await asyncio.sleep(0)
 
@@ -169,9 +169,9 @@ class IngestService:
         tokens = [deliveries.token for deliveries in group]
         self._decoded.append(_Part(checked, partial(self._acknowledge, tokens)))
 
-    def _acknowledge(self, tokens: Sequence[Token]) -> None:
+    def _acknowledge(self, tokens: Sequence[Any]) -> None:
         for token in tokens:
-            self._session.acknowledge(token)
+            self._source.acknowledge(token)
 
     def _next_parts(self) -> list[_Part]:
         """As many parts as one commit should take, at least one."""
@@ -241,7 +241,7 @@ class IngestService:
             await self._until_it_works(partial(self._detect, block))
             for part in batch.parts:
                 part.acknowledge()
-            metrics.BACKLOG.set(self._session.statistics().unacknowledged)
+            metrics.BACKLOG.set(self._source.backlog())
 
     async def _detect(self, block: Block) -> None:
         try:
@@ -304,16 +304,16 @@ def lay_out_or_refuse(admitted: Admitted) -> tuple[Rows, list[Refusal]]:
     return lay_out(good, device[keep], metrics_, readings.kept(keep)), broken
 
 
-def grouped(arrived: Sequence[Deliveries[Token]]) -> list[list[Deliveries[Token]]]:
+def grouped(arrived: Sequence[Deliveries[Any]]) -> list[list[Deliveries[Any]]]:
     """Neighbouring reads together, up to ``DECODE_AHEAD_BYTES``; a larger read is a group by itself."""
-    groups: list[list[Deliveries[Token]]] = []
+    groups: list[list[Deliveries[Any]]] = []
     size_bytes = DECODE_AHEAD_BYTES
     for deliveries in arrived:
-        if size_bytes + deliveries.token.size_bytes > DECODE_AHEAD_BYTES:
+        if size_bytes + deliveries.size_bytes > DECODE_AHEAD_BYTES:
             groups.append([])
             size_bytes = 0
         groups[-1].append(deliveries)
-        size_bytes += deliveries.token.size_bytes
+        size_bytes += deliveries.size_bytes
     return groups
 
 

@@ -190,6 +190,10 @@ class MqttSession:
         self._connection.write(puback_block(token.packet_ids))
         metrics.ACKNOWLEDGED.inc(len(token.packet_ids))
 
+    def backlog(self) -> int:
+        """Messages received and not yet acknowledged."""
+        return self._unacknowledged
+
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send at QoS 0, for commands to devices; False when not connected (the caller asks again)."""
         if self._connection is None or not self._connected.is_set():
@@ -417,8 +421,8 @@ def puback_block(packet_ids: Sequence[int]) -> bytes:
 def deliveries(epoch: int, messages: list[Message]) -> Deliveries[Token]:
     """The messages of one read with their token."""
     ids = [message.packet_id for message in messages if message.packet_id]
-    size_bytes = sum([len(message.payload) for message in messages])
-    return Deliveries(messages, Token(epoch, ids, len(messages), max(size_bytes, 1)))
+    size_bytes = max(sum([len(message.payload) for message in messages]), 1)
+    return Deliveries(messages, size_bytes, Token(epoch, ids, len(messages), size_bytes))
 
 
 def clock_property(properties: Sequence[tuple[str, str]]) -> str | None:

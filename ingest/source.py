@@ -18,9 +18,10 @@ TokenT = TypeVar("TokenT")
 
 @dataclass(frozen=True, slots=True)
 class Deliveries(Generic[TokenT]):
-    """Messages in the order received, and what acknowledges them all."""
+    """Messages in the order received, the bytes of their payloads, and what acknowledges them all."""
 
     messages: list[Message]
+    size_bytes: int
     token: TokenT
 
 
@@ -33,4 +34,8 @@ class Source(Protocol[TokenT]):
 
     def acknowledge(self, token: TokenT) -> None:
         """The messages of this token are safe; they need not be sent again."""
+        ...
+
+    def backlog(self) -> int:
+        """Messages received and not yet acknowledged."""
         ...
