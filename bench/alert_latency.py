@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from websockets.asyncio.client import connect
 
-from bench.server import Running, running_server
+from bench.server import Running, running_server, wait_quiet
 from simulators.publisher import Publisher
 
 ALERTS = 1000
@@ -27,6 +27,7 @@ STAGES = ("sampled", "received", "committed", "detected", "placed", "pushed")
 def main() -> None:
     """Print both tables."""
     with running_server() as server:
+        wait_quiet(server)
         token = server.cli("token", "--user", "dispatcher")
         for name, rate in (("quiet", 0), ("beside 5,000 msg/s", 5000)):
             beside = None

@@ -18,11 +18,14 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from api.accounts import seed_demo_accounts
+from bench.cpu import seconds_by_part
 from db.pool import connect
 from simulators.city import seed_demo
 
 GRIDPULSE = [sys.executable, "-m", "server.cli"]
 START_WITHIN_S = 120.0
+QUIET_SHARE = 0.1
+"""Of a core: below it the server has done what it does in the background after its start."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ def wait_ready(base_url: str, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.1)
     raise SystemExit("the server did not get ready")
+
+
+def wait_quiet(server: Running, patience_s: float = 90.0) -> None:
+    """Until the server has made its search of addresses and whatever else it makes after its start."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        before = seconds_by_part(server.pid)["server"]
+        time.sleep(1.0)
+        if seconds_by_part(server.pid)["server"] - before < QUIET_SHARE:
+            return
 
 
 async def seed(database_url: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+
+PARTITIONS = 256
+"""Fixed for good: a device's messages stay in order only as long as its partition does not change."""
 
 BUILDING_CLASSES = ("commercial", "residential", "sensitive")
 """DIN 4150-3 lines 1, 2 and 3; a house of unknown kind counts as residential."""
@@ -34,3 +38,13 @@ class Device:
     fov_deg: float | None = None
     range_m: float | None = None
     parent: int | None = None
+
+    @property
+    def partition(self) -> int:
+        """Where this device's messages belong in a log of ``PARTITIONS``; the same in every process, for ever."""
+        return partition_of(self.id, self.run)
+
+
+def partition_of(device_id: str, run: str | None = None) -> int:
+    """CRC-32 of the id (a run's device: of ``run/id``), modulo ``PARTITIONS``."""
+    return zlib.crc32(f"{run}/{device_id}".encode() if run else device_id.encode()) % PARTITIONS

@@ -1,6 +1,6 @@
 """From checked messages to columns: what one commit will make durable. Pure.
 
-``assemble`` lays the values out once all devices and metrics have keys;
+``assemble`` and ``lay_out`` make the columns once all devices and metrics have keys;
 ``mark_late`` compares them with what came before. ``part`` makes the same columns
 for some of the messages, so that one the database will not take can be found and
 put aside.
@@ -25,6 +25,7 @@ from domain.readings import (
 )
 from geo.datum import to_wgs84
 from ingest.codec import CameraEventMessage, Packet, PositionMessage, StatusMessage, Values, check_seq
+from ingest.columns import ReadingColumns
 from ingest.messages import Decoded
 from ingest.timeliness import Timeliness
 
@@ -119,58 +120,51 @@ class Rows:
 
 
 def assemble(decoded: Sequence[Decoded], keys: Keys, metrics: Mapping[str, int]) -> Rows:
-    """Columns of messages whose devices (``keys``) and metrics all have keys; nothing is late yet."""
+    """Columns of messages checked one by one, whose devices (``keys``) and metrics all have keys."""
     device = np.fromiter(
         (keys[d.topic.device_id, d.topic.run] for d in decoded), dtype=np.int32, count=len(decoded)
     )
-    readings, message = readings_columns(decoded, device, metrics)
-    rows = Rows(decoded, device, readings, message)
-    for index, d in enumerate(decoded):
-        content = d.content
-        if type(content) is Values:
-            continue  # done above, as columns
+    return lay_out(decoded, device, metrics, ReadingColumns.none())
+
+
+def lay_out(decoded: Sequence[Decoded], device: Int32, metrics: Mapping[str, int], columns: ReadingColumns) -> Rows:
+    """The rows of messages with device keys ``device (messages,)``; nothing is late yet.
+
+    ``columns``: the readings that are columns already; the contents of ``decoded`` come to them.
+    """
+    others = [(index, d) for index, d in enumerate(decoded) if d.content is not None]
+    if others:
+        values = [(index, d.content) for index, d in others if type(d.content) is Values]
+        columns = ReadingColumns.of_values(values).merged(columns) if values else columns
+    rows = Rows(decoded, device, readings_of(decoded, device, metrics, columns), columns.message)
+    for index, d in others:
         key = int(device[index])
-        match content:
-            case Packet():
-                rows.packets.append((index, key, content, False))
-            case StatusMessage():
-                rows.statuses.append((index, device_status(key, d.time_us, content)))
-            case CameraEventMessage():
-                rows.camera_events.append((index, camera_event(key, d, content)))
-            case PositionMessage():
-                rows.positions.append((index, vehicle_position(key, d, content)))
+        match d.content:
+            case Packet() as packet:
+                rows.packets.append((index, key, packet, False))
+            case StatusMessage() as status:
+                rows.statuses.append((index, device_status(key, d.time_us, status)))
+            case CameraEventMessage() as event:
+                rows.camera_events.append((index, camera_event(key, d, event)))
+            case PositionMessage() as position:
+                rows.positions.append((index, vehicle_position(key, d, position)))
     return rows
 
 
-def readings_columns(
-    decoded: Sequence[Decoded], device: Int32, metrics: Mapping[str, int]
-) -> tuple[Readings, Int32]:
-    """All scalar readings of the batch, and the message each row came from."""
-    metric: list[str] = []
-    time_us: list[int] = []
-    value: list[float] = []
-    seq: list[int] = []
-    counts = np.zeros(len(decoded), dtype=np.int64)
-    for index, d in enumerate(decoded):
-        content = d.content
-        if type(content) is Values:
-            counts[index] = len(content.metric)
-            metric += content.metric
-            time_us += content.time_us
-            value += content.value
-            seq += content.seq
-    rows = np.repeat(np.arange(len(decoded), dtype=np.int32), counts)
+def readings_of(
+    decoded: Sequence[Decoded], device: Int32, metrics: Mapping[str, int], columns: ReadingColumns
+) -> Readings:
+    """All scalar readings of the batch, with keys."""
     clock = np.fromiter((d.clock_us for d in decoded), dtype=np.int64, count=len(decoded))
-    readings = Readings(
-        device=device[rows],
-        metric=np.fromiter(map(metrics.__getitem__, metric), dtype=np.int32, count=len(metric)),
-        time_us=np.array(time_us, dtype=np.int64),
-        value=np.array(value, dtype=np.float64),
-        seq=np.array(seq, dtype=np.int64),
-        received_us=clock[rows],
-        late=np.zeros(len(rows), dtype=np.bool_),
+    return Readings(
+        device=device[columns.message],
+        metric=np.fromiter(map(metrics.__getitem__, columns.metric), dtype=np.int32, count=len(columns)),
+        time_us=columns.time_us,
+        value=columns.value,
+        seq=columns.seq,
+        received_us=clock[columns.message],
+        late=np.zeros(len(columns), dtype=np.bool_),
     )
-    return readings, rows
 
 
 def series_of(rows: Rows) -> tuple[Int32, Int64]:
@@ -187,23 +181,30 @@ def series_of(rows: Rows) -> tuple[Int32, Int64]:
 
 def mark_late(rows: Rows, timeliness: Timeliness) -> None:
     """Mark what is not newer than the newest of its series; ``timeliness`` learns what is newest now."""
-    again = np.fromiter((d.message.redelivered for d in rows.decoded), dtype=np.bool_, count=len(rows.decoded))
+    n = len(rows.decoded)
+    again = np.fromiter((d.message.redelivered for d in rows.decoded), dtype=np.bool_, count=n)
     r = rows.readings
-    r.late[:] = timeliness.many(
-        r.device, r.metric.astype(np.int64) + READINGS_SERIES_OFFSET, r.time_us, again[rows.readings_message]
-    )
-    rows.packets = [
-        (m, device, packet, timeliness.one(device, PACKETS, packet.start_us, bool(again[m])))
-        for m, device, packet, _ in rows.packets
-    ]
-    rows.positions = [
-        (m, replace(p, late=timeliness.one(p.device, POSITIONS, p.time_us, bool(again[m]))))
-        for m, p in rows.positions
-    ]
+    series = r.metric.astype(np.int64) + READINGS_SERIES_OFFSET
+    r.late[:] = timeliness.many(r.device, series, r.time_us, r.received_us, again[rows.readings_message])
+
+    clock = np.fromiter((d.clock_us for d in rows.decoded), dtype=np.int64, count=n)
+
+    def late(series: int, found: Sequence[tuple[int, int, int]]) -> list[bool]:
+        """Of (message, device, event time) rows of one kind."""
+        message, device, time_us = np.array(found, dtype=np.int64).reshape(-1, 3).T
+        kind = np.full(len(message), series, dtype=np.int64)
+        marks = timeliness.many(device.astype(np.int32), kind, time_us, clock[message], again[message])
+        return list(map(bool, marks))
+
+    found = [(m, device, packet.start_us) for m, device, packet, _ in rows.packets]
+    marks = late(PACKETS, found)
+    rows.packets = [(*row[:3], mark) for row, mark in zip(rows.packets, marks, strict=True)]
+    marks = late(POSITIONS, [(m, p.device, p.time_us) for m, p in rows.positions])
+    rows.positions = [(m, replace(p, late=mark)) for (m, p), mark in zip(rows.positions, marks, strict=True)]
     # The phases of one event may share a time, so only an earlier one is late.
+    marks = late(CAMERA_EVENTS, [(m, e.device, e.time_us - 1) for m, e in rows.camera_events])
     rows.camera_events = [
-        (m, replace(e, late=timeliness.one(e.device, CAMERA_EVENTS, e.time_us - 1, bool(again[m]))))
-        for m, e in rows.camera_events
+        (m, replace(e, late=mark)) for (m, e), mark in zip(rows.camera_events, marks, strict=True)
     ]
 
 

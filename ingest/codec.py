@@ -30,6 +30,8 @@ from ingest.times import check_plausible, parse_time, parse_times
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 VALUES_MAX = 10_000
+PACKED_FROM = 0x80
+"""First bytes from here on begin a MessagePack map or array, lower ones JSON."""
 METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 RATE_HZ_MIN, RATE_HZ_MAX = 1e-4, 20_000.0
 SEQ_MAX = 2**62
@@ -162,7 +164,7 @@ class _Format:
             raise PayloadError("empty", "the payload has no bytes")
         if len(payload) > PAYLOAD_BYTES_MAX:
             raise PayloadError("too_large", f"{len(payload)} bytes, more than {PAYLOAD_BYTES_MAX}")
-        packed = payload[0] >= 0x80
+        packed = payload[0] >= PACKED_FROM
         try:
             return self.msgpack(payload) if packed else self.json(payload)
         except msgspec.ValidationError as error:
@@ -221,6 +223,11 @@ def check_values(metric: list[str], value: list[float]) -> None:
             check_name(name)
 
 
+def improper_names(names: set[str]) -> set[str]:
+    """Those of the names that no metric may have."""
+    return {name for name in names - _proper_names if not is_proper(name)}
+
+
 _proper_names: set[str] = set()
 """Names that were checked before: the few metrics of a city, so the pattern is not matched for every value."""
 
@@ -229,10 +236,17 @@ PROPER_NAMES_MAX = 20_000
 
 def check_name(name: str) -> None:
     """A metric's name. Raises: PayloadError."""
-    if not METRIC.fullmatch(name):
+    if not is_proper(name):
         raise PayloadError("bad_metric", f"values.{name[:70]!r}: a metric is a letter, then letters, digits, _")
+
+
+def is_proper(name: str) -> bool:
+    """Whether a metric may have this name; proper ones are remembered."""
+    if not METRIC.fullmatch(name):
+        return False
     if len(_proper_names) < PROPER_NAMES_MAX:
         _proper_names.add(name)
+    return True
 
 
 def check_seq(seq: int | None) -> int:

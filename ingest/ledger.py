@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from domain.readings import Bool
+from domain.readings import Bool, Int64
 from ingest.batching import Keys, Rows
 from ingest.messages import Refusal
 
@@ -22,21 +23,16 @@ DEVICE_BITS = 32
 DEVICE_MASK = (1 << DEVICE_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
-    """Messages of one device in one minute of arrival."""
+class LedgerColumns(NamedTuple):
+    """Messages of one device in one minute of arrival a row, ``(n,)`` each."""
 
-    minute_us: int
-    device: int
-    received: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    rejected: int = 0
-    quarantined: int = 0
-
-    def counts(self) -> tuple[int, ...]:
-        """device and the five counts, in the order of the table."""
-        return self.device, self.received, self.stored, self.duplicate, self.rejected, self.quarantined
+    minute: Int64
+    device: Int64
+    received: Int64
+    stored: Int64
+    duplicate: Int64
+    rejected: Int64
+    quarantined: Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Account:
 
     keys: Keys
 
-    def rows(self, rows: Rows, stored: Bool, refused: Sequence[Refusal]) -> list[LedgerRow]:
+    def columns(self, rows: Rows, stored: Bool, refused: Sequence[Refusal]) -> LedgerColumns:
         """One row for each device and minute, in a fixed order so that writers cannot deadlock."""
         n = len(rows.decoded)
         received_us = [d.message.received_us for d in rows.decoded] + [r.message.received_us for r in refused]
@@ -55,10 +51,5 @@ class Account:
         codes, row = np.unique(minute << DEVICE_BITS | device, return_inverse=True)
         new, again = row[:n][stored], row[:n][~stored]
         received, kept, twice, aside = (np.bincount(at, minlength=len(codes)) for at in (row, new, again, row[n:]))
-        return [
-            LedgerRow(
-                (code >> DEVICE_BITS) * MINUTE_US, code & DEVICE_MASK,
-                int(received[i]), int(kept[i]), int(twice[i]), 0, int(aside[i]),
-            )
-            for i, code in enumerate(codes.tolist())
-        ]  # fmt: skip
+        rejected = np.zeros(len(codes), dtype=np.int64)
+        return LedgerColumns(codes >> DEVICE_BITS, codes & DEVICE_MASK, received, kept, twice, rejected, aside)

@@ -1,8 +1,10 @@
-"""From deliveries to checked values, one message at a time. Pure.
+"""From deliveries to checked values. Pure.
 
-``decode`` turns every message into a checked value or a refusal; nothing is
-dropped. Which device and metric have which key is the registry's business, laying
-values out as columns is ``batching``'s.
+``decode`` turns every message into a checked value or a refusal, one after the
+other; nothing is dropped. ``decode_block`` gives the same for the thousands of one
+read: readings, which are nearly all of it, become columns that are checked as
+columns, and whatever is not plain sailing goes the way of ``decode``. Which device
+and metric have which key is the registry's business.
 """
 
 from __future__ import annotations
@@ -11,11 +13,16 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from itertools import chain
 
 import msgspec
+import numpy as np
 
 from domain.errors import PayloadError
 from ingest.codec import (
+    PACKED_FROM,
+    PAYLOAD_BYTES_MAX,
+    READINGS,
     CameraEventMessage,
     Decoding,
     Packet,
@@ -29,6 +36,7 @@ from ingest.codec import (
     decode_status,
     decode_waveform,
 )
+from ingest.columns import ReadingColumns, Readings, columns_of
 from ingest.topics import Topic, parse_topic
 
 CLOCK_PROPERTY = "gridpulse-clock"
@@ -64,13 +72,16 @@ class Rules:
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
-    """A message that keeps all rules: ``clock_us`` its arrival (wall or run clock), ``time_us`` its own."""
+    """A message that keeps all rules: ``clock_us`` its arrival (wall or run clock), ``time_us`` its own.
+
+    ``content`` None: its values are in the block's columns.
+    """
 
     message: Message
     topic: Topic
     clock_us: int
     time_us: int
-    content: Content
+    content: Content | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +95,104 @@ class Refusal:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of a block's messages; ``readings.message`` are indices into ``decoded``."""
+
+    decoded: list[Decoded]
+    refused: list[Refusal]
+    readings: ReadingColumns
+
+    @property
+    def rows(self) -> int:
+        """About how many rows it becomes, for the size of a commit: every message has its price too."""
+        return len(self.readings) + len(self.decoded) + len(self.refused)
+
+
+def joined(parts: Sequence[Checked]) -> Checked:
+    """The parts as one block, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.decoded) for part in parts[:-1])])
+    columns = [part.readings for part in parts]
+    message = [part.readings.message + np.int32(start) for part, start in zip(parts, starts.tolist(), strict=True)]
+    return Checked(
+        list(chain.from_iterable(part.decoded for part in parts)),
+        list(chain.from_iterable(part.refused for part in parts)),
+        ReadingColumns(
+            np.concatenate(message),
+            list(chain.from_iterable(part.metric for part in columns)),
+            np.concatenate([part.time_us for part in columns]),
+            np.concatenate([part.value for part in columns]),
+            np.concatenate([part.seq for part in columns]),
+        ),
+    )
+
+
 def decode(messages: Sequence[Message], rules: Rules) -> tuple[list[Decoded], list[Refusal]]:
     """Check every message; messages that are not for us (commands to devices) are in neither list."""
     decoded: list[Decoded] = []
     refused: list[Refusal] = []
     for message in messages:
-        topic: Topic | None = None
-        try:
-            topic = parse_topic(message.topic)
-            if topic is not None:
-                decoded.append(decode_one(message, topic, rules))
-        except PayloadError as error:
-            refused.append(refusal(message, topic, error))
-        except Exception as error:  # noqa: BLE001  ours to mend, but one message must not stop the stream
-            ours = PayloadError("decoder_error", f"{type(error).__name__}: {error}")
-            refused.append(refusal(message, topic, ours))
+        decode_into(decoded, refused, message, rules)
     return decoded, refused
+
+
+def decode_into(decoded: list[Decoded], refused: list[Refusal], message: Message, rules: Rules) -> None:
+    """Check one message and put it into the one list or the other."""
+    topic: Topic | None = None
+    try:
+        topic = parse_topic(message.topic)
+        if topic is not None:
+            decoded.append(decode_one(message, topic, rules))
+    except PayloadError as error:
+        refused.append(refusal(message, topic, error))
+    except Exception as error:  # noqa: BLE001  ours to mend, but one message must not stop the stream
+        ours = PayloadError("decoder_error", f"{type(error).__name__}: {error}")
+        refused.append(refusal(message, topic, ours))
+
+
+def decode_block(messages: Sequence[Message], rules: Rules) -> Checked:
+    """The same for a block: equal to ``decode``, whose ``Values`` here are columns."""
+    decoded: list[Decoded] = []
+    refused: list[Refusal] = []
+    contents: list[Readings] = []
+    rows: list[int] = []
+    from_json, from_msgpack = READINGS.json, READINGS.msgpack
+    for message in messages:
+        try:
+            topic, payload = parse_topic(message.topic), message.payload
+            if (
+                topic is not None
+                and topic.kind == "readings"
+                and (rules.runs_as_live or not topic.live)
+                and len(payload) <= PAYLOAD_BYTES_MAX
+            ):
+                clock_us = message.received_us if message.clock is None else arrival_clock_us(message, topic)
+                contents.append(from_json(payload) if payload[0] < PACKED_FROM else from_msgpack(payload))
+                rows.append(len(decoded))
+                decoded.append(Decoded(message, topic, clock_us, 0, None))
+                continue
+        except Exception:  # noqa: BLE001  decode_into finds it again, and words for it
+            pass
+        decode_into(decoded, refused, message, rules)
+    if not contents:
+        return Checked(decoded, refused, ReadingColumns.none())
+    clock = np.fromiter((decoded[row].clock_us for row in rows), dtype=np.int64, count=len(rows))
+    readings, suspects = columns_of(contents, np.array(rows, dtype=np.int32), clock, rules.zone)
+    checked = Checked(decoded, refused, readings)
+    return without(checked, suspects, rules) if suspects else checked
+
+
+def without(checked: Checked, suspects: set[int], rules: Rules) -> Checked:
+    """The block after its ``suspects`` were looked at one by one."""
+    keep = np.ones(len(checked.decoded), dtype=np.bool_)
+    keep[list(suspects)] = False
+    decoded = [d for row, d in enumerate(checked.decoded) if row not in suspects]
+    refused = list(checked.refused)
+    for row in sorted(suspects):
+        decode_into(decoded, refused, checked.decoded[row].message, rules)
+    return Checked(decoded, refused, checked.readings.kept(keep))
 
 
 def refusal(message: Message, topic: Topic | None, why: PayloadError) -> Refusal:
@@ -167,5 +260,5 @@ DECODERS: Mapping[str, Callable[[bytes, Decoding], tuple[Content, int]]] = {
 
 
 def metric_names(decoded: Sequence[Decoded]) -> set[str]:
-    """All metrics the readings name."""
-    return {name for d in decoded if isinstance(d.content, Values) for name in d.content.metric}
+    """All metrics named by readings that are not columns."""
+    return {name for d in decoded if type(d.content) is Values for name in d.content.metric}

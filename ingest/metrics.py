@@ -16,6 +16,9 @@ STORE_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 BACKLOG = Gauge("gridpulse_ingest_backlog_messages", "Messages received and not yet acknowledged")
+PAUSES = Counter(
+    "gridpulse_ingest_pauses_total", "Times reading from the broker paused, by the bound reached", ["bound"]
+)
 WAITING = Gauge("gridpulse_ingest_waiting_for_database", "1 while a batch waits for the database")
 DETECTION_ERRORS = Counter("gridpulse_detection_errors_total", "Blocks whose detection failed by our own fault")
 STALE_ACKNOWLEDGEMENTS = Gauge(

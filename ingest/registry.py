@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from db.devices import CHANNEL, load_devices, register_devices
 from db.listen import wakeups
 from db.pool import Pool, unavailable
@@ -23,8 +25,10 @@ from domain.errors import DatabaseUnavailable
 from domain.readings import Int32
 from ingest.batching import Keys
 from ingest.codec import Values
-from ingest.messages import Decoded, Refusal, Rules, metric_names
+from ingest.columns import ReadingColumns
+from ingest.messages import Checked, Decoded, Refusal, Rules, metric_names
 from ingest.store import UPDATE_LAST_SEEN, load_metrics
+from ingest.topics import TOPICS_CACHED, Topic
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +44,14 @@ METRICS_MAX = 10_000
 class Admitted:
     """Messages with known devices and metrics, the others, and the keys as they were then.
 
-    The registry may be read anew at any time; a batch goes through with one view of it.
+    ``device (messages,)``: the key of each one's device. The registry may be read anew at
+    any time; a batch goes through with one view of it.
     """
 
     decoded: Sequence[Decoded]
     refused: Sequence[Refusal]
+    readings: ReadingColumns
+    device: Int32
     keys: Keys
     metrics: Mapping[str, int]
 
@@ -55,6 +62,7 @@ class Registry:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.keys: dict[tuple[str, str | None], int] = {}
+        self._key_of: dict[Topic, int] = {}  # of topics met lately: one look-up a message
         self.metrics: dict[str, int] = {}
         self._by_key: dict[int, Device] = {}
         self._disabled: frozenset[int] = frozenset()
@@ -78,6 +86,7 @@ class Registry:
             self._by_key = {device.key: device for device in devices}
             self._disabled = frozenset(device.key for device in devices if device.disabled)
             self.keys = {(device.id, device.run): device.key for device in devices}
+            self._key_of = {}
             self._keep_metrics(metrics)
 
     def device(self, key: int) -> Device | None:
@@ -132,28 +141,56 @@ class Registry:
             except DatabaseUnavailable as error:
                 log.info("the registry is read again later: %s", error)
 
-    async def admit(self, decoded: Sequence[Decoded], rules: Rules) -> Admitted:
+    async def admit(self, checked: Checked, rules: Rules) -> Admitted:
         """Give every message's device and metrics a key, or refuse the message.
 
         Raises: DatabaseUnavailable.
         """
-        await self._make_known(decoded, rules)
-        keys, metrics = self.keys, self.metrics
-        disabled = self._disabled
-        nameless = metric_names(decoded) - metrics.keys()
+        names = metric_names(checked.decoded) | set(checked.readings.metric)
+        device = self._known_keys(checked.decoded)
+        if not device.all() or not names <= self.metrics.keys():
+            await self._make_known(checked.decoded, names, rules)
+            device = self._known_keys(checked.decoded)
+        nameless = names - self.metrics.keys()
+        welcome = device > 0
+        if self._disabled:
+            welcome &= ~np.isin(device, list(self._disabled))
+        if welcome.all() and not nameless:
+            return Admitted(checked.decoded, [], checked.readings, device, self.keys, self.metrics)
+        return self._parted(checked, device, nameless)
+
+    def _parted(self, checked: Checked, device: Int32, nameless: Set[str]) -> Admitted:
+        """The welcome and the others, each of these with its reason."""
+        keys, metrics, columns = self.keys, self.metrics, checked.readings
+        unnamed = {m for m, name in zip(columns.message.tolist(), columns.metric, strict=True) if name in nameless}
         admitted: list[Decoded] = []
         refused: list[Refusal] = []
-        for d in decoded:
-            key = keys.get((d.topic.device_id, d.topic.run))
-            welcome = key is not None and key not in disabled and not nameless
-            reason = None if welcome else objection(d, key, disabled, nameless)
+        keep = np.ones(len(device), dtype=np.bool_)
+        for row, d in enumerate(checked.decoded):
+            reason = objection(d, int(device[row]), self._disabled, row in unnamed or names_one_of(d, nameless))
             if reason is None:
                 admitted.append(d)
             else:
+                keep[row] = False
                 refused.append(Refusal(d.message, d.topic.device_id, d.topic.run, *reason))
-        return Admitted(admitted, refused, keys, metrics)
+        return Admitted(admitted, refused, columns.kept(keep), device[keep], keys, metrics)
 
-    async def _make_known(self, decoded: Sequence[Decoded], rules: Rules) -> None:
+    def _known_keys(self, decoded: Sequence[Decoded]) -> Int32:
+        """The key of each message's device, ``(messages,)``; 0 = not registered."""
+        known = self._key_of
+        found = [known.get(d.topic) for d in decoded]
+        if None in found:
+            if len(known) > TOPICS_CACHED:
+                known.clear()
+            for row, key in enumerate(found):
+                if key is None:
+                    topic = decoded[row].topic
+                    found[row] = key = self.keys.get((topic.device_id, topic.run), 0)
+                    if key:
+                        known[topic] = key
+        return np.array(found, dtype=np.int32)
+
+    async def _make_known(self, decoded: Sequence[Decoded], names: Set[str], rules: Rules) -> None:
         wanted = {
             (d.topic.device_id, d.topic.run): d.topic.device_kind
             for d in decoded
@@ -168,11 +205,11 @@ class Registry:
                         conn, [(id_, run, kind) for (id_, run), kind in list(wanted.items())[:room]]
                     )
             await self.load()
-        names = metric_names(decoded) - self.metrics.keys()
-        if names and len(self.metrics) < METRICS_MAX:
+        unnamed = names - self.metrics.keys()
+        if unnamed and len(self.metrics) < METRICS_MAX:
             with unavailable("adding metrics"):
                 async with self._loading, self._pool.connection() as conn:
-                    self._keep_metrics(await load_metrics(conn, sorted(names)))
+                    self._keep_metrics(await load_metrics(conn, sorted(unnamed)))
 
     def _keep_metrics(self, metrics: dict[str, int]) -> None:
         self.metrics = metrics
@@ -182,16 +219,19 @@ class Registry:
         self._metric_names = names
 
 
-def objection(
-    decoded: Decoded, key: int | None, disabled: Set[int], nameless: Set[str]
-) -> tuple[str, str] | None:
+def objection(decoded: Decoded, key: int, disabled: Set[int], nameless: bool) -> tuple[str, str] | None:
     """Why a message with good contents is refused all the same: reason and what to do; None = it is not."""
     device_id = decoded.topic.device_id
-    if key is None:
+    if not key:
         how = f"`gridpulse device add {device_id}`, or set GRIDPULSE_AUTO_REGISTER"
         return "unknown_device", f"{device_id} is not registered: {how}"
     if key in disabled:
         return "disabled_device", f"{device_id} is disabled: `gridpulse device list`"
-    if isinstance(decoded.content, Values) and not nameless.isdisjoint(decoded.content.metric):
+    if nameless:
         return "too_many_metrics", f"there are {METRICS_MAX} metrics already"
     return None
+
+
+def names_one_of(decoded: Decoded, names: Set[str]) -> bool:
+    """Whether readings that are not columns name one of these metrics."""
+    return type(decoded.content) is Values and not names.isdisjoint(decoded.content.metric)

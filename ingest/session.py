@@ -3,11 +3,15 @@
 A small asyncio protocol on the ``mqtt5`` codec. It connects with one persistent
 session, subscribes at QoS 1, hands over all packets of a socket read at once, and
 writes acknowledgements in blocks after commit. It refuses to: acknowledge by
-itself, buffer more than the receive maximum (QoS 0 beyond that: reading pauses),
-publish at QoS above 0, or speak MQTT 3.1.1 to the broker (devices may).
+itself, publish at QoS above 0, or speak MQTT 3.1.1 to the broker (devices may).
+
+What was handed over and is not acknowledged is bounded twice: in messages by the
+receive maximum, which the broker keeps, and in bytes by us, for one message may have
+256 KiB. Beyond ``UNACKNOWLEDGED_BYTES_MAX`` (or, at QoS 0, which knows no receive
+maximum, beyond as many messages) reading pauses and TCP holds the broker back.
 
 A packet id is only meaningful within one connection: after a reconnect the broker
-may use it for another message. Each delivery therefore carries the connection's
+may use it for another message. Each token therefore carries the connection's
 ``epoch`` and acknowledgements of an older epoch are dropped; the broker sends
 those messages again.
 """
@@ -18,15 +22,18 @@ import asyncio
 import logging
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 import mqtt5
+import numpy as np
 
 from domain.errors import BrokerUnavailable, SettingsError
+from ingest import metrics
+from ingest.messages import CLOCK_PROPERTY, Message
+from ingest.source import Deliveries
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +46,10 @@ GRANTED = (mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, mqtt5.SubAckReasonC
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_S = (0.1, 0.3, 1.0, 2.0)
 PACKET_BYTES_MAX = 4 * 1024 * 1024
-PENDING_MAX = RECEIVE_MAX + 4096
-"""Deliveries handed over but not yet taken; beyond it (QoS 0 only) reading pauses."""
+UNACKNOWLEDGED_MAX = RECEIVE_MAX + 4096
+"""Messages read and not yet acknowledged; beyond it (QoS 0 only) reading pauses."""
+UNACKNOWLEDGED_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes of payload read and not yet acknowledged; beyond it reading pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +79,13 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
-    """All publishes of one socket read, in order; ``epoch`` is the connection they came on."""
+class Token:
+    """What acknowledges one read: the connection it came on, its packet ids in order, its size."""
 
     epoch: int
-    received_us: int
-    packets: list[mqtt5.PublishPacket]
+    packet_ids: list[int]
+    messages: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +95,14 @@ class SessionStatistics:
     connected: bool
     connections: int
     sessions_lost: int
-    pending: int
+    unacknowledged: int
+    unacknowledged_bytes: int
     stale_acknowledgements: int
     last_error: str
 
 
 class MqttSession:
-    """One persistent session; ``run`` keeps it connected, ``arrivals`` and ``acknowledge`` are its two verbs."""
+    """One persistent session; ``run`` keeps it connected, ``deliveries`` and ``acknowledge`` are its two verbs."""
 
     def __init__(
         self,
@@ -107,8 +118,10 @@ class MqttSession:
         self._filters = tuple(filters)
         self._receive_max = receive_max
         self._now_us = now_us
-        self._pending: deque[Arrivals] = deque()
-        self._pending_count = 0
+        self._pending: list[Deliveries[Token]] = []
+        self._pending_bytes = 0
+        self._unacknowledged = 0
+        self._unacknowledged_bytes = 0
         self._wake = asyncio.Event()
         self._connected = asyncio.Event()
         self._connection: _Connection | None = None
@@ -125,8 +138,8 @@ class MqttSession:
     def statistics(self) -> SessionStatistics:
         """A snapshot of the counters."""
         return SessionStatistics(
-            self._connected.is_set(), self._epoch, self._sessions_lost, self._pending_count, self._stale,
-            self._last_error,
+            self._connected.is_set(), self._epoch, self._sessions_lost, self._unacknowledged,
+            self._unacknowledged_bytes, self._stale, self._last_error,
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -157,26 +170,29 @@ class MqttSession:
                 "check GRIDPULSE_MQTT_URL and that the broker speaks MQTT 5"
             ) from error
 
-    async def arrivals(self) -> list[Arrivals]:
-        """Everything received and not yet taken; waits for the first."""
-        while not self._pending:
+    async def deliveries(self, at_least_bytes: int = 1) -> list[Deliveries[Token]]:
+        """Everything received and not yet taken, once there is so much of it."""
+        while self._pending_bytes < at_least_bytes:
             self._wake.clear()
             await self._wake.wait()
-        taken = list(self._pending)
-        self._pending.clear()
-        self._pending_count = 0
-        if self._connection is not None:
-            self._connection.resume()
+        taken, self._pending, self._pending_bytes = self._pending, [], 0
         return taken
 
-    def acknowledge(self, epoch: int, packet_ids: Sequence[int]) -> None:
-        """Tell the broker "received" for these, in the order received; stale epochs are dropped."""
-        if not packet_ids:
+    def acknowledge(self, token: Token) -> None:
+        """Tell the broker "received" for a read, in the order received; stale epochs are dropped."""
+        self._forget(token)
+        if not token.packet_ids:
             return
-        if self._connection is None or epoch != self._epoch:
-            self._stale += len(packet_ids)
+        if self._connection is None or token.epoch != self._epoch:
+            self._stale += len(token.packet_ids)
+            metrics.STALE_ACKNOWLEDGEMENTS.set(self._stale)
             return
-        self._connection.write(puback_block(packet_ids))
+        self._connection.write(puback_block(token.packet_ids))
+        metrics.ACKNOWLEDGED.inc(len(token.packet_ids))
+
+    def backlog(self) -> int:
+        """Messages received and not yet acknowledged."""
+        return self._unacknowledged
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send at QoS 0, for commands to devices; False when not connected (the caller asks again)."""
@@ -234,12 +250,28 @@ class MqttSession:
         ]
         return mqtt5.SubscribePacket(1, filters).write()
 
-    def _take(self, connection: _Connection, arrivals: Arrivals) -> None:
-        self._pending.append(arrivals)
-        self._pending_count += len(arrivals.packets)
-        if self._pending_count > PENDING_MAX:
-            connection.pause()
+    def _take(self, connection: _Connection, arrived: Deliveries[Token]) -> None:
+        token = arrived.token
+        self._pending.append(arrived)
+        self._pending_bytes += token.size_bytes
+        self._unacknowledged += token.messages
+        self._unacknowledged_bytes += token.size_bytes
+        bound = self._exceeded()
+        if bound is not None and connection.pause():
+            metrics.PAUSES.labels(bound).inc()
         self._wake.set()
+
+    def _exceeded(self) -> str | None:
+        if self._unacknowledged_bytes > UNACKNOWLEDGED_BYTES_MAX:
+            return "bytes"
+        return "messages" if self._unacknowledged > UNACKNOWLEDGED_MAX else None
+
+    def _forget(self, token: Token) -> None:
+        """What is acknowledged, or will be sent again, does not count any more."""
+        self._unacknowledged -= token.messages
+        self._unacknowledged_bytes -= token.size_bytes
+        if self._connection is not None and self._exceeded() is None:
+            self._connection.resume()
 
     def _drop_connection(self) -> None:
         self._connected.clear()
@@ -247,9 +279,16 @@ class MqttSession:
             self._connection.close()
             self._connection = None
         # The broker sends what has a packet id again: taking it as well would only store it twice.
-        kept = (Arrivals(a.epoch, a.received_us, [p for p in a.packets if not p.packet_id]) for a in self._pending)
-        self._pending = deque(a for a in kept if a.packets)
-        self._pending_count = sum(len(a.packets) for a in self._pending)
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
+        for arrived in pending:
+            self._forget(arrived.token)
+            kept = [message for message in arrived.messages if not message.packet_id]
+            if kept:
+                again = deliveries(arrived.token.epoch, kept)
+                self._pending.append(again)
+                self._pending_bytes += again.token.size_bytes
+                self._unacknowledged += again.token.messages
+                self._unacknowledged_bytes += again.token.size_bytes
 
     def _note(self, error: BaseException) -> None:
         text = str(error) or type(error).__name__
@@ -262,7 +301,7 @@ class _Connection(asyncio.Protocol):
     """One TCP connection: bytes in, packets out."""
 
     def __init__(
-        self, epoch: int, take: Callable[[_Connection, Arrivals], None], now_us: Callable[[], int]
+        self, epoch: int, take: Callable[[_Connection, Deliveries[Token]], None], now_us: Callable[[], int]
     ) -> None:
         loop = asyncio.get_running_loop()
         self.connack: asyncio.Future[mqtt5.ConnAckPacket] = loop.create_future()
@@ -287,7 +326,9 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Decode all complete packets; hand the publishes over as one block."""
         self._heard = asyncio.get_running_loop().time()
-        publishes: list[mqtt5.PublishPacket] = []
+        now_us, epoch = self._now_us(), self._epoch
+        messages: list[Message] = []
+        read, publish = mqtt5.read, mqtt5.PublishPacket
         buffer = self._rest + data if self._rest else data
         view = memoryview(buffer)
         position = 0
@@ -295,18 +336,24 @@ class _Connection(asyncio.Protocol):
         with suppress(IndexError):
             try:
                 while position < len(buffer):
-                    packet, size = mqtt5.read(view[position:])
+                    packet, size = read(view[position:])
                     position += size
-                    if type(packet) is mqtt5.PublishPacket:
-                        publishes.append(packet)
+                    if type(packet) is publish:
+                        clock = clock_property(packet.user_properties) if packet.user_properties else None
+                        messages.append(
+                            Message(
+                                packet.topic, packet.payload, now_us, clock, packet.duplicate, epoch,
+                                packet.packet_id,
+                            )
+                        )  # fmt: skip
                     else:
                         self._control(packet)
             except ValueError as error:
                 self._fail(BrokerUnavailable(f"the broker sent a malformed packet: {error}"))
                 self.close()
         self._rest = buffer[position:]
-        if publishes:
-            self._take(self, Arrivals(self._epoch, self._now_us(), publishes))
+        if messages:
+            self._take(self, deliveries(epoch, messages))
 
     def _control(self, packet: mqtt5.Packet) -> None:
         match packet:
@@ -334,6 +381,8 @@ class _Connection(asyncio.Protocol):
             done, _ = await asyncio.wait([self._lost], timeout=interval_s / 2)
             if done:
                 self._lost.result()
+            if self._transport is not None and not self._transport.is_reading():
+                self._heard = loop.time()  # it is we who do not listen
             if loop.time() - self._heard > interval_s * 1.5:
                 raise BrokerUnavailable("the broker has gone silent")
             self.write(mqtt5.PingReqPacket().write())
@@ -343,10 +392,12 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(packet)
 
-    def pause(self) -> None:
-        """Stop reading until ``resume``: TCP holds the broker back."""
-        if self._transport is not None and self._transport.is_reading():
-            self._transport.pause_reading()
+    def pause(self) -> bool:
+        """Stop reading until ``resume``: TCP holds the broker back. Whether it was reading."""
+        if self._transport is None or not self._transport.is_reading():
+            return False
+        self._transport.pause_reading()
+        return True
 
     def resume(self) -> None:
         """Read again."""
@@ -361,7 +412,25 @@ class _Connection(asyncio.Protocol):
 
 def puback_block(packet_ids: Sequence[int]) -> bytes:
     """PUBACK packets with reason success: 0x40 0x02 and the id, 4 bytes each (MQTT 5, 3.4)."""
-    return b"".join(b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids)
+    packets = np.empty(len(packet_ids), dtype=[("head", ">u2"), ("packet_id", ">u2")])
+    packets["head"] = 0x4002
+    packets["packet_id"] = packet_ids
+    return packets.tobytes()
+
+
+def deliveries(epoch: int, messages: list[Message]) -> Deliveries[Token]:
+    """The messages of one read with their token."""
+    ids = [message.packet_id for message in messages if message.packet_id]
+    size_bytes = max(sum([len(message.payload) for message in messages]), 1)
+    return Deliveries(messages, size_bytes, Token(epoch, ids, len(messages), size_bytes))
+
+
+def clock_property(properties: Sequence[tuple[str, str]]) -> str | None:
+    """The run's clock among the user properties, as sent."""
+    for name, value in properties:
+        if name == CLOCK_PROPERTY:
+            return value
+    return None
 
 
 def check_connack(packet: mqtt5.ConnAckPacket) -> None:
@@ -394,8 +463,7 @@ async def may_connect(endpoint: Endpoint, username: str, password: str) -> bool:
             answer = await reader.read(4096)
         packet_in, _ = mqtt5.read(memoryview(answer))
         return (
-            isinstance(packet_in, mqtt5.ConnAckPacket)
-            and packet_in.reason_code == mqtt5.ConnAckReasonCode.SUCCESS
+            isinstance(packet_in, mqtt5.ConnAckPacket) and packet_in.reason_code == mqtt5.ConnAckReasonCode.SUCCESS
         )
     except (IndexError, ValueError, TimeoutError):
         return False

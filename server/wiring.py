@@ -368,8 +368,9 @@ async def check_readiness(
         detail = "connected" if statistics.connected else statistics.last_error or "not connected yet"
         checks["broker"] = {"ok": statistics.connected, "detail": detail}
         waiting = ingest.waiting_for_database
+        backlog = f"{statistics.unacknowledged} messages waiting"
         checks["freshness"] = {
             "ok": not waiting,
-            "detail": "a batch waits for the database" if waiting else f"{statistics.pending} messages waiting",
+            "detail": "a batch waits for the database" if waiting else backlog,
         }
     return checks

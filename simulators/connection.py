@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import mqtt5
+import numpy as np
 
 from domain.errors import BrokerUnavailable
 from simulators.wire import BrokerAddress
@@ -20,6 +21,8 @@ from simulators.wire import BrokerAddress
 KEEP_ALIVE_S = 30
 CONNECT_TIMEOUT_S = 5.0
 PUBACK = 0x40
+PLAIN_PUBACK = 0x4002
+ACKS_AT_ONCE = 4096
 FAILURES_FROM = 0x80
 """Reason codes from here on say no (MQTT 5, 2.4)."""
 
@@ -90,10 +93,11 @@ class Connection(asyncio.Protocol):
         view = memoryview(data)
         try:
             while position < size:
-                # A plain PUBACK: 40 02 id id. Nearly all packets are of this kind.
+                # A plain PUBACK: 40 02 id id. Nearly all packets are of this kind, and come many at once.
                 if data[position] == PUBACK and position + 4 <= size and data[position + 1] == 2:
-                    acks.append(data[position + 2] << 8 | data[position + 3])
-                    position += 4
+                    plain = plain_acks(data, position)
+                    acks += plain
+                    position += 4 * len(plain)
                     continue
                 packet, used = mqtt5.read(view[position:])
                 position += used
@@ -220,6 +224,15 @@ async def open_connection(
 
 class Refused(BrokerUnavailable):
     """The broker answered with a no: trying again with the same account is useless."""
+
+
+def plain_acks(data: bytes, position: int) -> list[int]:
+    """The packet ids of the plain PUBACKs (40 02 id id) that follow each other from ``position`` on."""
+    count = min((len(data) - position) // 4, ACKS_AT_ONCE)
+    packets = np.frombuffer(data, dtype=">u4", offset=position, count=count)
+    other = np.flatnonzero(packets >> 16 != PLAIN_PUBACK)
+    ids: list[int] = (packets[: other[0] if len(other) else None] & 0xFFFF).tolist()
+    return ids
 
 
 def words(code_name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,19 +16,21 @@ class LatencyHistogram:
     """Buckets of logarithmic width."""
 
     def __init__(self) -> None:
-        self._counts = [0] * BUCKETS
+        self._counts = np.zeros(BUCKETS, dtype=np.int64)
         self._max_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        if seconds > self._max_s:
-            self._max_s = seconds
-        bucket = int(math.log(seconds * 1e6) * BUCKETS_PER_E) if seconds > 1e-6 else 0
-        self._counts[min(bucket, BUCKETS - 1)] += 1
+    def add(self, seconds: Sequence[float]) -> None:
+        """Count these."""
+        if not seconds:
+            return
+        us = np.maximum(np.array(seconds) * 1e6, 1.0)
+        self._max_s = max(self._max_s, float(us.max()) / 1e6)
+        buckets = np.minimum((np.log(us) * BUCKETS_PER_E).astype(np.int64), BUCKETS - 1)
+        self._counts += np.bincount(buckets, minlength=BUCKETS)
 
     def percentile_ms(self, percent: float) -> float | None:
         """The latency that this share stayed below, in ms; None when nothing was counted."""
-        counts = np.array(self._counts)
+        counts = self._counts
         if not counts.any():
             return None
         bucket = int(np.searchsorted(np.cumsum(counts), percent / 100 * counts.sum()))

@@ -1,8 +1,9 @@
 """Make load: many devices, distinct event times, a set rate; and count what became of it.
 
-Packets are encoded but for their time and number beforehand: the generator must
-be faster than what it measures. Payloads: ``small`` is a JSON reading of four
-values and about 120 bytes, ``waveform`` a MessagePack packet of 3 x 100 int16 samples.
+Packets are encoded beforehand but for their times and numbers, and these are written
+for hundreds of packets at once: the generator must be faster than what it measures.
+Payloads: ``small`` is a JSON reading of four values and about 120 bytes, ``waveform``
+a MessagePack packet of 3 x 100 int16 samples.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.clock import US_PER_S
+from domain.readings import Int64
 from simulators.publisher import Publisher
-from simulators.wire import Frame, frame
+from simulators.wire import FrameBlock, block_of, frame
 
 CHUNK = 500
 """Messages encoded and sent in one go at full speed."""
@@ -50,38 +54,54 @@ class LoadPlan:
         return US_PER_S / self.rate if self.rate else SPACING_AT_MAX_US
 
     def device_ids(self) -> list[str]:
-        """LD-00001 and so on."""
-        return [f"LD-{number:05d}" for number in range(1, self.devices + 1)]
+        """LD-00001 and so on, all of one length."""
+        width = max(5, len(str(self.devices)))
+        return [f"LD-{number:0{width}d}" for number in range(1, self.devices + 1)]
 
-    def time_us(self, number: int) -> int:
-        """Event time of the ``number``-th message; of one device all differ."""
-        return self.start_us + int(number * self.spacing_us)
+    def times_us(self, numbers: Int64) -> Int64:
+        """Event times of the ``numbers``-th messages; of one device all differ."""
+        times: Int64 = self.start_us + (numbers * self.spacing_us).astype(np.int64)
+        return times
 
 
-Encoder = Callable[[int, int, int], Frame]
-"""(device number from 0, event time, seq) → frame."""
+Encoder = Callable[[Int64, Int64, Int64], FrameBlock]
+"""(device number from 0, event time, seq), ``(n,)`` each → their packets."""
 
 
 def small_encoder(plan: LoadPlan, prefix: str) -> Encoder:
-    """JSON whose changing parts have a fixed width, so that only they are written anew."""
+    """JSON whose changing parts have a fixed width, so that only their digits are written anew."""
     text = b'{"t":%10d.%06d,"seq":%9d,"values":{"tilt_x_deg":0.0121,"tilt_y_deg":-0.0043,"temperature_c":31.52,'
     text += b'"battery_v":3.61}}'
     empty = text % (0, 0, 0)
-    heads = [frame(f"{prefix}sensors/{device}/readings", empty) for device in plan.device_ids()]
-    starts = [(head, tail[: len(tail) - len(empty)]) for head, tail in heads]
+    templates = block_of([frame(f"{prefix}sensors/{device}/readings", empty) for device in plan.device_ids()])
+    body = templates.length - len(empty)
+    seconds = body + len(b'{"t":')
+    micros = seconds + 10 + 1
+    seq = micros + 6 + len(b',"seq":')
 
-    def encode(device: int, t_us: int, seq: int) -> Frame:
-        head, properties = starts[device]
-        return Frame(head, properties + text % (t_us // US_PER_S, t_us % US_PER_S, seq))
+    def encode(device: Int64, t_us: Int64, number: Int64) -> FrameBlock:
+        packets = templates.packets[device]
+        write_digits(packets[:, seconds : seconds + 10], t_us // US_PER_S)
+        write_digits(packets[:, micros : micros + 6], t_us % US_PER_S)
+        write_digits(packets[:, seq : seq + 9], number, pad=" ")
+        return FrameBlock(packets, templates.id_at)
 
     return encode
+
+
+def write_digits(out: NDArray[np.uint8], numbers: Int64, pad: str = "0") -> None:
+    """Write ``numbers (n,)`` in decimal into ``out (n, width)``, to the right, filled up with ``pad``."""
+    powers = 10 ** np.arange(out.shape[1] - 1, -1, -1)
+    out[:] = numbers[:, None] // powers % 10 + ord("0")
+    if pad != "0":
+        out[:, :-1][numbers[:, None] < powers[:-1]] = ord(pad)
 
 
 def waveform_encoder(plan: LoadPlan, prefix: str) -> Encoder:
     """MessagePack with t as float64 and seq as uint32 at fixed places."""
     rng = np.random.default_rng(1)
     samples = rng.integers(-40, 40, (3, WAVEFORM_SAMPLES)).astype("<i2")
-    body = {
+    fixed = {
         "rate_hz": 100.0,
         "unit": "m/s2",
         "scale": 0.0001,
@@ -89,22 +109,26 @@ def waveform_encoder(plan: LoadPlan, prefix: str) -> Encoder:
         "y": samples[1].tobytes(),
         "z": samples[2].tobytes(),
     }
-    rest = msgspec.msgpack.encode(body)[1:]  # without its map header: two keys more come before
+    rest = msgspec.msgpack.encode(fixed)[1:]  # without its map header: two keys more come before
     times = struct.Struct(">2sBd4sBI")
-    map_header = bytes([0x80 | (len(body) + 2)])
+    head = bytes([0x80 | (len(fixed) + 2)]) + times.pack(b"\xa1t", 0xCB, 0.0, b"\xa3seq", 0xCE, 0)
+    empty = head + rest
+    templates = block_of([frame(f"{prefix}sensors/{device}/waveform", empty) for device in plan.device_ids()])
+    seconds = templates.length - len(empty) + len(b"\x88\xa1t\xcb")
+    seq = seconds + 8 + len(b"\xa3seq\xce")
 
-    def payload(t_us: int, seq: int) -> bytes:
-        return map_header + times.pack(b"\xa1t", 0xCB, t_us / US_PER_S, b"\xa3seq", 0xCE, seq) + rest
-
-    empty = payload(0, 0)
-    heads = [frame(f"{prefix}sensors/{device}/waveform", empty) for device in plan.device_ids()]
-    starts = [(head, tail[: len(tail) - len(empty)]) for head, tail in heads]
-
-    def encode(device: int, t_us: int, seq: int) -> Frame:
-        head, properties = starts[device]
-        return Frame(head, properties + payload(t_us, seq))
+    def encode(device: Int64, t_us: Int64, number: Int64) -> FrameBlock:
+        packets = templates.packets[device]
+        packets[:, seconds : seconds + 8] = as_bytes((t_us / US_PER_S).astype(">f8"))
+        packets[:, seq : seq + 4] = as_bytes(number.astype(">u4"))
+        return FrameBlock(packets, templates.id_at)
 
     return encode
+
+
+def as_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of each number, ``(n, size)``."""
+    return np.ascontiguousarray(numbers).view(np.uint8).reshape(len(numbers), -1)
 
 
 def encoder(plan: LoadPlan, prefix: str) -> Encoder:
@@ -112,10 +136,10 @@ def encoder(plan: LoadPlan, prefix: str) -> Encoder:
     return {"small": small_encoder, "waveform": waveform_encoder}[plan.payload](plan, prefix)
 
 
-def frames(plan: LoadPlan, encode: Encoder, first: int, count: int) -> list[Frame]:
+def frames(plan: LoadPlan, encode: Encoder, first: int, count: int) -> FrameBlock:
     """Messages ``first`` to ``first + count - 1``: the devices take turns."""
-    devices = plan.devices
-    return [encode(n % devices, plan.time_us(n), n // devices + 1) for n in range(first, first + count)]
+    numbers = np.arange(first, first + count, dtype=np.int64)
+    return encode(numbers % plan.devices, plan.times_us(numbers), numbers // plan.devices + 1)
 
 
 def due_counts(plan: LoadPlan, began_s: float, now_s: Callable[[], float]) -> Iterator[int]:
@@ -142,13 +166,13 @@ async def send_load(
         for due in due_counts(plan, began_s, monotonic):
             while number < due:
                 count = min(CHUNK, due - number)
-                await publisher.send(frames(plan, encode, number, count))
+                await publisher.send_block(frames(plan, encode, number, count))
                 number += count
             sent(number)
             await sleep(TICK_S)
     else:
         while monotonic() - began_s < plan.duration_s:
-            await publisher.send(frames(plan, encode, number, CHUNK))
+            await publisher.send_block(frames(plan, encode, number, CHUNK))
             number += CHUNK
             sent(number)
     await publisher.flush()

@@ -27,7 +27,7 @@ import mqtt5
 from domain.errors import BrokerUnavailable, NotAllowed
 from simulators.connection import Connection, Refused, open_connection, words
 from simulators.latency import LatencyHistogram
-from simulators.wire import BrokerAddress, Frame, as_duplicate, frame
+from simulators.wire import BrokerAddress, Frame, FrameBlock, as_duplicate, frame
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ WRITE_MESSAGES_MAX = 500
 INFLIGHT_BYTES_MAX = 32 * 1024 * 1024
 SESSION_EXPIRY_S = 60
 RETRY_S_FIRST, RETRY_S_MAX = 0.1, 5.0
+
+Sent = tuple[bytes, int, int, float]
+"""What was written, where in it a message begins and ends, and when it was sent."""
 
 CommandHandler = Callable[[str, bytes], None]
 """(topic, payload) of a message that arrived for ``commands``."""
@@ -84,7 +87,7 @@ class Publisher:
         self._commands = tuple(commands)
         self._on_command = on_command
         self._free: deque[int] = deque()
-        self._inflight: dict[int, tuple[bytes, float]] = {}  # in the order sent
+        self._inflight: dict[int, Sent] = {}  # in the order sent
         self._inflight_bytes = 0
         self._moved = asyncio.Event()
         self._failure: BrokerUnavailable | NotAllowed | None = None
@@ -142,6 +145,12 @@ class Publisher:
             room = await self._room()
             done += self._write(frames[done : done + room])
 
+    async def send_block(self, block: FrameBlock) -> None:
+        """Send a block in order. Raises as ``publish``."""
+        done = 0
+        while done < len(block):
+            done += self._write_block(block, done, await self._room())
+
     async def flush(self) -> None:
         """Wait until the broker has answered for every message. Raises as ``publish``."""
         while self._inflight:
@@ -170,7 +179,7 @@ class Publisher:
                 break
             packet_id = free.popleft()
             packet = head + packet_id.to_bytes(2, "big") + tail
-            inflight[packet_id] = (packet, now_s)
+            inflight[packet_id] = (packet, 0, len(packet), now_s)
             packets.append(packet)
             size += len(packet)
         self._inflight_bytes += size
@@ -178,6 +187,21 @@ class Publisher:
         assert self._connection is not None
         self._connection.write(b"".join(packets))
         return len(packets)
+
+    def _write_block(self, block: FrameBlock, start: int, room: int) -> int:
+        now_s, length = time.perf_counter(), block.length
+        wanted = min(room, len(block) - start, 1 + (INFLIGHT_BYTES_MAX - self._inflight_bytes) // length)
+        ids = [self._free.popleft() for _ in range(wanted)]
+        written = block.numbered(start, ids)
+        ends = range(length, len(written) + 1, length)
+        self._inflight.update({
+            packet_id: (written, end - length, end, now_s) for packet_id, end in zip(ids, ends, strict=True)
+        })  # fmt: skip
+        self._inflight_bytes += len(written)
+        self.counts.published += wanted
+        assert self._connection is not None
+        self._connection.write(written)
+        return wanted
 
     async def _wait(self) -> None:
         self._check()
@@ -193,16 +217,17 @@ class Publisher:
     def acknowledged(self, packet_ids: Sequence[int]) -> None:
         """See ``Listener``."""
         now_s = time.perf_counter()
-        add = self.latency.add
+        pop, free, waits = self._inflight.pop, self._free.append, []
         for packet_id in packet_ids:
-            entry = self._inflight.pop(packet_id, None)
+            entry = pop(packet_id, None)
             if entry is None:
                 continue  # an answer we do not wait for
-            packet, sent_s = entry
-            self._inflight_bytes -= len(packet)
-            self._free.append(packet_id)
-            add(now_s - sent_s)
-            self.counts.acknowledged += 1
+            _, start, stop, sent_s = entry
+            self._inflight_bytes -= stop - start
+            free(packet_id)
+            waits.append(now_s - sent_s)
+        self.latency.add(waits)
+        self.counts.acknowledged += len(waits)
         self._lost_s = None
         self._moved.set()
 
@@ -211,13 +236,14 @@ class Publisher:
         entry = self._inflight.pop(packet_id, None)
         if entry is None:
             return
-        self._inflight_bytes -= len(entry[0])
+        written, start, stop, _ = entry
+        self._inflight_bytes -= stop - start
         self._free.append(packet_id)
         self.counts.refused[words(reason.name)] += 1
         if reason == mqtt5.PubAckReasonCode.NOT_AUTHORIZED:
             self._failure = NotAllowed(
-                f"the broker does not let this account publish under {topic_of(entry[0])}: use the simulator's "
-                "account, or give this one the right in the broker's access list"
+                f"the broker does not let this account publish under {topic_of(written[start:stop])}: use the "
+                "simulator's account, or give this one the right in the broker's access list"
             )
         self._moved.set()
 
@@ -246,9 +272,9 @@ class Publisher:
         self._connection = connection
         if self._commands:
             await connection.subscribe(self._commands)
-        for packet_id, (packet, _) in self._inflight.items():
-            self._inflight[packet_id] = (packet, time.perf_counter())
-            connection.write(as_duplicate(packet))
+        for packet_id, (written, start, stop, _) in self._inflight.items():
+            self._inflight[packet_id] = (written, start, stop, time.perf_counter())
+            connection.write(as_duplicate(written[start:stop]))
             self.counts.sent_again += 1
         self._connected = True
         return answer.receive_max

@@ -2,16 +2,19 @@
 
 A ``Frame`` is an encoded QoS 1 PUBLISH cut at its packet id, so that the id is
 filled in when it is sent, and the same bytes with the DUP bit go out again after
-a reconnect.
+a reconnect. A ``FrameBlock`` is hundreds of them as one matrix of bytes.
 """
 
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import mqtt5
+import numpy as np
+from numpy.typing import NDArray
 
 from domain.errors import SettingsError
 from simulators.run import CLOCK_PROPERTY, clock_text
@@ -24,6 +27,36 @@ class Frame(NamedTuple):
 
     head: bytes
     tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBlock:
+    """Encoded QoS 1 PUBLISHes of one length: ``packets (n, length)``, the packet id at byte ``id_at``."""
+
+    packets: NDArray[np.uint8]
+    id_at: int
+
+    def __len__(self) -> int:
+        return len(self.packets)
+
+    @property
+    def length(self) -> int:
+        """Bytes of each."""
+        return int(self.packets.shape[1])
+
+    def numbered(self, start: int, packet_ids: Sequence[int]) -> bytes:
+        """The packets from ``start`` on, one for each id, ready to be sent."""
+        part = self.packets[start : start + len(packet_ids)]
+        ids = np.array(packet_ids, dtype=">u2")
+        part[:, self.id_at : self.id_at + 2] = ids.view(np.uint8).reshape(-1, 2)
+        return part.tobytes()
+
+
+def block_of(frames: Sequence[Frame]) -> FrameBlock:
+    """Frames whose heads, and whose tails, are of one length, as a block."""
+    id_at = len(frames[0].head)
+    packets = np.frombuffer(b"".join(head + b"\0\0" + tail for head, tail in frames), dtype=np.uint8)
+    return FrameBlock(packets.reshape(len(frames), -1).copy(), id_at)
 
 
 def frame(

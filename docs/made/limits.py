@@ -10,14 +10,14 @@ from api.routes import received
 from docs.made.markdown import number, table
 from docs.made.words import LIMIT_WORDS
 from geo import borders, locate, matching, streets, zones
-from ingest import codec, registry, service, session, times
+from ingest import codec, pace, registry, session, times, topics
 from server import finding
 
 LIMITS: Mapping[str, Sequence[tuple[ModuleType, str]]] = {
     "ingest": (
         (codec, "PAYLOAD_BYTES_MAX"), (codec, "VALUES_MAX"), (codec, "RATE_HZ_MAX"), (times, "AHEAD_US_MAX"),
-        (session, "RECEIVE_MAX"), (service, "BATCH_MESSAGES_MAX"), (registry, "DEVICES_MAX"),
-        (registry, "METRICS_MAX"),
+        (session, "RECEIVE_MAX"), (session, "UNACKNOWLEDGED_BYTES_MAX"), (pace, "COMMIT_S"), (pace, "ROWS_MAX"),
+        (registry, "DEVICES_MAX"), (registry, "METRICS_MAX"), (topics, "TOPICS_CACHED"),
     ),
     "live": (
         (live, "HELLO_S"), (messages, "MESSAGE_BYTES_MAX"), (live, "MESSAGES_BURST"), (live, "SUBSCRIPTIONS_MAX"),

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 
 from db.pool import Pool
 from domain.readings import Block
-from ingest.messages import Rules
+from ingest.messages import Message, Rules
 from ingest.registry import Registry
 from ingest.service import IngestService, Sink
 from ingest.session import Endpoint, MqttSession
@@ -250,8 +250,8 @@ async def test_a_runs_own_clock_takes_the_place_of_arrival(ingest: Running, brok
 async def test_late_data_is_stored_and_marked(ingest: Running, broker: Broker) -> None:
     async with device(broker) as publish:
         for t in (10, 5, 11):
-            await publish("sensors/Z-1/readings", {"t": NOW_S + t, "values": {"a": t}})
-        await publish("sensors/Z-1/readings", {"t": NOW_S + 7, "values": {"other": 1}})
+            await publish("sensors/Z-1/readings", {"t": NOW_S - 60 + t, "values": {"a": t}})
+        await publish("sensors/Z-1/readings", {"t": NOW_S - 53, "values": {"other": 1}})
     await ingest.until_count("reading", 4)
     late = await ingest.scalar("SELECT string_agg(value::text, ',') FROM reading WHERE late")
     assert late == "5"
@@ -264,7 +264,7 @@ async def test_lateness_is_known_across_a_restart(pool: Pool, database_url: str,
     for step, t in enumerate((10, 5), 1):
         async with running_ingest(pool, database_url, broker, client_id="restarted", now_s=now_s) as running:
             async with device(broker) as publish:
-                await publish("sensors/Z-2/readings", {"t": now_s + t, "values": {"a": t}})
+                await publish("sensors/Z-2/readings", {"t": now_s - 60 + t, "values": {"a": t}})
             await running.until_count("reading", step)
     assert await running.scalar("SELECT value FROM reading WHERE late") == 5
     await forget_session(broker, "restarted")
@@ -346,6 +346,42 @@ async def test_the_database_going_away_loses_nothing(ingest: Running, broker: Br
         let_in()
     await ingest.until_count("reading", 100)
     assert await ingest.scalar("SELECT sum(received) = sum(stored + duplicate) FROM ledger_minute") is True
+
+
+async def test_messages_that_came_another_way_are_safe_when_take_returns(ingest: Running) -> None:
+    good = json.dumps({"t": NOW_S, "values": {"a": 1}}).encode()
+    messages = [Message("sensors/W-1/readings", body, NOW_S * 10**6, None, False, 0, None) for body in (good, b"{")]
+    await asyncio.wait_for(ingest.service.take(messages), 10)
+    assert await ingest.scalar("SELECT count(*) FROM reading") == 1
+    assert await ingest.scalar("SELECT count(*) FROM quarantine") == 1
+    assert [block.readings.value.tolist() for block in ingest.blocks] == [[1.0]]
+
+
+async def test_the_next_batch_is_committed_while_one_is_looked_at_and_none_is_acknowledged(
+    pool: Pool, database_url: str, broker: Broker
+) -> None:
+    seen: list[float] = []
+    go_on = asyncio.Event()
+
+    async def looks_long(block: Block) -> None:
+        await go_on.wait()
+        seen.extend(block.readings.value.tolist())
+
+    async with running_ingest(pool, database_url, broker, client_id="slow", sink=looks_long) as running:
+        async with device(broker) as publish:
+            for i in range(3):
+                await publish("sensors/S-1/readings", {"t": NOW_S - 10 + i, "values": {"a": i}})
+                await running.until_count("reading", i + 1)
+        assert running.session.statistics().unacknowledged == 3
+        assert not seen
+        go_on.set()
+
+        async def acknowledged() -> bool:
+            return running.session.statistics().unacknowledged == 0
+
+        await until(acknowledged, "all acknowledged")
+        assert seen == [0, 1, 2]
+    await forget_session(broker, "slow")
 
 
 async def test_what_was_committed_but_never_looked_at_is_looked_at_after_a_crash(

@@ -126,6 +126,8 @@ def test_the_account_adds_up_per_device_and_minute() -> None:
         message("sensors/A/readings", b"{"),
         message("sensors/X/readings", b"{", at_s=NOW_S + 60),
     )
-    ledger = Account(KEYS).rows(rows, np.array([True, False]), refused)
-    assert [row.counts() for row in ledger] == [(1, 3, 1, 1, 0, 1), (0, 1, 0, 0, 0, 1)]
-    assert all(r.received == r.stored + r.duplicate + r.rejected + r.quarantined for r in ledger)
+    ledger = Account(KEYS).columns(rows, np.array([True, False]), refused)
+    minute = NOW_S // 60
+    table = [row.tolist() for row in np.array(ledger).T]
+    assert table == [[minute, 1, 3, 1, 1, 0, 1], [minute + 1, 0, 1, 0, 0, 0, 1]]
+    assert (ledger.received == ledger.stored + ledger.duplicate + ledger.rejected + ledger.quarantined).all()

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
-from ingest.messages import Message, Rules, decode
+from ingest.messages import Message, Rules, decode_block
 from ingest.registry import Admitted
-from ingest.service import assemble_or_refuse
+from ingest.service import lay_out_or_refuse
 
 NOW_S = 1_795_413_600
 RULES = Rules(ZoneInfo("Asia/Shanghai"), auto_register=True, runs_as_live=True)
@@ -23,8 +24,9 @@ def test_a_message_that_breaks_its_batch_is_refused_alone(monkeypatch: pytest.Mo
         return 1 / (lon - 113), lat
 
     monkeypatch.setattr("ingest.batching.to_wgs84", breaks)
-    decoded, refused = decode([position("A", 113.5), position("B", 113.0), position("A", 114.0)], RULES)
-    assert not refused
-    rows, broken = assemble_or_refuse(Admitted(decoded, [], {("A", None): 1, ("B", None): 2}, {}))
+    checked = decode_block([position("A", 113.5), position("B", 113.0), position("A", 114.0)], RULES)
+    assert not checked.refused
+    device = np.array([1, 2, 1], dtype=np.int32)
+    rows, broken = lay_out_or_refuse(Admitted(checked.decoded, [], checked.readings, device, {}, {}))
     assert [p.lon for _, p in rows.positions] == [2.0, 1.0]
     assert [(b.device_id, b.reason) for b in broken] == [("B", "decoder_error")]

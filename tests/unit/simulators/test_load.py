@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import mqtt5
+import numpy as np
 import pytest
 
 from ingest.codec import Decoding, decode_readings, decode_waveform
-from simulators.load import LoadPlan, due_counts, encoder, frames, settled
-from simulators.wire import Frame
+from simulators.load import LoadPlan, due_counts, encoder, frames, settled, write_digits
+from simulators.wire import FrameBlock
 
 START_US = 1_795_442_400_000_000
 
@@ -14,17 +17,22 @@ def plan(payload: str, rate: float = 1000.0, devices: int = 3) -> LoadPlan:
     return LoadPlan(rate, devices, 1.0, payload, START_US)
 
 
-def packet_of(made: Frame) -> mqtt5.PublishPacket:
-    packet, _ = mqtt5.read(memoryview(made.head + b"\x00\x01" + made.tail))
-    assert isinstance(packet, mqtt5.PublishPacket)
-    return packet
+def packets_of(made: FrameBlock) -> Iterator[mqtt5.PublishPacket]:
+    sent = memoryview(made.numbered(0, range(1, len(made) + 1)))
+    for packet_id in range(1, len(made) + 1):
+        packet, size = mqtt5.read(sent)
+        assert isinstance(packet, mqtt5.PublishPacket)
+        assert packet.packet_id == packet_id
+        yield packet
+        sent = sent[size:]
+    assert not sent
 
 
 def test_small_messages_are_valid_and_distinct() -> None:
     from datetime import UTC
 
     p = plan("small")
-    packets = [packet_of(made) for made in frames(p, encoder(p, "runs/r/"), 5, 1000)]
+    packets = list(packets_of(frames(p, encoder(p, "runs/r/"), 5, 1000)))
     seen = set()
     for number, packet in enumerate(packets, 5):
         values = decode_readings(packet.payload, Decoding(START_US, UTC))
@@ -41,8 +49,8 @@ def test_waveforms_are_valid() -> None:
     from datetime import UTC
 
     p = plan("waveform")
-    for number, made in enumerate(frames(p, encoder(p, "runs/r/"), 0, 10)):
-        packet = decode_waveform(packet_of(made).payload, Decoding(START_US, UTC))
+    for number, made in enumerate(packets_of(frames(p, encoder(p, "runs/r/"), 0, 10))):
+        packet = decode_waveform(made.payload, Decoding(START_US, UTC))
         assert packet.samples.shape == (3, 100)
         assert packet.start_us == START_US + number * 1000
         assert packet.seq == number // 3 + 1
@@ -50,7 +58,14 @@ def test_waveforms_are_valid() -> None:
 
 def test_at_full_speed_event_times_stay_distinct() -> None:
     p = plan("small", rate=0.0, devices=1)
-    assert len({p.time_us(n) for n in range(1000)}) == 1000
+    assert len(set(p.times_us(np.arange(1000)).tolist())) == 1000
+
+
+@pytest.mark.parametrize("pad", ["0", " "])
+def test_numbers_are_written_with_a_fixed_width(pad: str) -> None:
+    out = np.zeros((3, 4), dtype=np.uint8)
+    write_digits(out, np.array([0, 71, 2000]), pad)
+    assert [bytes(row) for row in out] == [f"{n:{pad}>4}".encode() for n in (0, 71, 2000)]
 
 
 def test_a_rate_is_kept_from_the_clock_not_from_the_ticks() -> None:

@@ -43,9 +43,10 @@ def test_wrong_addresses_are_told(url: str) -> None:
 
 def test_percentiles_are_good_to_three_percent() -> None:
     histogram = LatencyHistogram()
-    for ms in range(1, 1001):
-        histogram.add(ms / 1000)
+    histogram.add([ms / 1000 for ms in range(1, 501)])
+    for ms in range(501, 1001):
+        histogram.add([ms / 1000])
     assert histogram.percentile_ms(50) == pytest.approx(500, rel=0.03)
     assert histogram.percentile_ms(99) == pytest.approx(990, rel=0.03)
-    assert histogram.summary_ms()["max"] == 1000.0
+    assert histogram.summary_ms()["max"] == pytest.approx(1000.0)
     assert LatencyHistogram().summary_ms() == {"p50": None, "p90": None, "p99": None, "max": None}
