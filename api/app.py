@@ -22,6 +22,7 @@ from api.routes import (
     cameras,
     devices,
     duties,
+    ledger,
     operations,
     places,
     received,
@@ -76,7 +77,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
     app.add_middleware(Measured)
     app.add_middleware(SafeHeaders)
     app.include_router(operations.router)
-    for module in (sessions, alerts, duties, devices, received, vehicles, places, cameras, zones, stats):
+    for module in (sessions, alerts, duties, devices, received, ledger, vehicles, places, cameras, zones, stats):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(documents())
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/live", live))

@@ -75,6 +75,15 @@ async def writing(pool: Pool) -> AsyncIterator[Connection]:
             yield conn
 
 
+async def one(conn: Connection, sql: LiteralString, parameters: Mapping[str, Any]) -> Row:
+    """The one row that a statement always answers."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(sql, parameters)
+        row = await cursor.fetchone()
+    assert row is not None
+    return row
+
+
 # ---------------------------------------------------------------- fragments
 
 AREA: LiteralString = """
@@ -336,7 +345,7 @@ WHERE minute >= %(since)s AND (%(device)s::text IS NULL OR device.id = %(device)
 QUARANTINE: LiteralString = (
     """
 SELECT id, received_at, topic, device_id, run, reason, detail, count, length(payload) AS bytes,
-       substring(payload FOR 1000) AS head
+       replay_asked_at, replayed_at, substring(payload FOR 1000) AS head
 FROM quarantine
 WHERE (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(device)s::text IS NULL OR device_id = %(device)s)
   AND (%(exercise)s::text = 'any' OR run IS NOT DISTINCT FROM %(exercise)s::text)
@@ -348,6 +357,40 @@ WHERE (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(device)s::text IS
     + """))
 ORDER BY id DESC LIMIT %(limit)s
 """
+)
+
+# Only what lies in the caller's area; ``ids`` or a filter, never everything by a slip.
+ASK_REPLAY: LiteralString = (
+    """
+WITH asked AS (
+    UPDATE quarantine SET replay_asked_at = now()
+    WHERE replayed_at IS NULL AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+      AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+      AND (%(device)s::text IS NULL OR device_id = %(device)s)
+      AND (%(area)s::text = '' OR EXISTS (
+          SELECT FROM device WHERE device.id = quarantine.device_id
+            AND device.run IS NOT DISTINCT FROM quarantine.run AND """
+    + AREA
+    + """))
+    RETURNING id)
+SELECT count(*) AS asked, pg_notify('quarantine_replay', '') AS woken FROM asked
+"""
+)
+
+GAPS: LiteralString = (
+    """
+SELECT device.id AS device, device.run AS exercise, gap.first, gap.last, gap.device AS key, gap.opened_at,
+       gap.after_at, gap.before_at, gap.asks, gap.ask_at, coalesce(gap.outcome, 'open') AS state, gap.closed_at,
+       (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest(gap.missing) AS r) AS missing
+FROM seq_gap AS gap JOIN device ON device.key = gap.device
+WHERE (gap.opened_at >= %(since)s OR gap.outcome IS NULL)
+  AND (%(device)s::text IS NULL OR device.id = %(device)s)
+  AND (%(state)s::text IS NULL OR coalesce(gap.outcome, 'open') = %(state)s)
+  AND (%(exercise)s::text = 'any' OR device.run IS NOT DISTINCT FROM %(exercise)s::text)
+  AND (%(after)s::timestamptz IS NULL
+       OR (gap.opened_at, gap.device, gap.first) < (%(after)s, %(after_key)s::int, %(after_first)s::bigint)) AND """
+    + AREA
+    + " ORDER BY gap.opened_at DESC, gap.device DESC, gap.first DESC LIMIT %(limit)s"
 )
 
 # For a process without ingest: what changed lately, by key.

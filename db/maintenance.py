@@ -28,6 +28,7 @@ DELETE_OLD = {
     "quarantine": "DELETE FROM quarantine WHERE received_at < %s",
     "ledger_minute": "DELETE FROM ledger_minute WHERE minute < %s",
     "camera_event": "DELETE FROM camera_event WHERE time < %s",
+    "seq_gap": "DELETE FROM seq_gap WHERE opened_at < %s",
 }
 DELETE_SESSIONS = "DELETE FROM app_session WHERE expires_at < %s"
 
@@ -64,6 +65,7 @@ class Retention:
             "quarantine": readings,
             "ledger_minute": readings,
             "camera_event": readings,
+            "seq_gap": readings,
         }
 
 

@@ -22,7 +22,8 @@ FROM run ORDER BY run.started_at DESC, run.id
 
 KEYS = "SELECT key FROM device WHERE run = %s"
 
-BY_DEVICE = ("reading", "waveform", "position", "device_status", "camera_event", "ledger_minute")
+BY_DEVICE = ("reading", "waveform", "position", "device_status", "camera_event", "ledger_minute", "seq_gap",
+             "seq_count")
 
 COUNTS = """
 SELECT coalesce(sum(stored), 0), coalesce(sum(duplicate), 0), coalesce(sum(quarantined), 0)

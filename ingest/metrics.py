@@ -24,3 +24,8 @@ DETECTION_ERRORS = Counter("gridpulse_detection_errors_total", "Blocks whose det
 STALE_ACKNOWLEDGEMENTS = Gauge(
     "gridpulse_stale_acknowledgements", "Acknowledgements dropped because the connection had changed"
 )
+SEQ_GAPS_OPEN = Gauge("gridpulse_seq_gaps_open", "Gaps in devices' counts that have not ended")
+SEQ_MISSING = Counter("gridpulse_seq_missing_total", "Numbers that devices skipped")
+SEQ_FILLED = Counter("gridpulse_seq_filled_total", "Skipped numbers that came later")
+SEQ_GAPS_ENDED = Counter("gridpulse_seq_gaps_ended_total", "Gaps that ended: filled, lost or given up", ["outcome"])
+RESEND_ASKED = Counter("gridpulse_resend_asked_total", "Times devices were asked to send numbers again")

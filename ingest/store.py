@@ -68,7 +68,8 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 INSERT_QUARANTINE = """
 INSERT INTO quarantine (received_at, topic, device_id, run, reason, detail, payload, clock, digest)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (digest) DO UPDATE SET count = quarantine.count + %s
+ON CONFLICT (digest) DO UPDATE SET count = quarantine.count + %s,
+    reason = excluded.reason, detail = excluded.detail, replayed_at = NULL
 """
 MERGE_LEDGER = """
 INSERT INTO ledger_minute (minute, device, received, stored, duplicate, rejected, quarantined)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from domain.errors import GridpulseError
-from server.commands import accounts, devices, traffic
+from server.commands import accounts, devices, quarantine, traffic
 from server.commands.doctor import doctor
 from server.commands.duties import duties_command
 from server.commands.imports import import_command
@@ -55,6 +55,7 @@ app.command("record")(traffic.record)
 app.command("load")(traffic.load)
 app.add_typer(traffic.exercise, name="exercise")
 app.command("ledger")(ledger)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(accounts.app, name="user")
 app.command("token")(accounts.token)
 app.add_typer(devices.app, name="device")

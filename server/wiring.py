@@ -39,7 +39,11 @@ from geo.locate import Locator
 from geo.store import CHANNEL as PLACES_CHANNEL
 from geo.store import notify_places, places_stamp
 from geo.timeline import Timeline, load_timeline
+from ingest.gaps.service import GapService
+from ingest.gaps.store import GapStore
 from ingest.messages import Rules
+from ingest.quarantine.replay import QuarantineReplay
+from ingest.quarantine.store import QuarantineStore
 from ingest.registry import Registry
 from ingest.service import IngestService
 from ingest.session import MqttSession
@@ -265,18 +269,25 @@ async def build(
             )
 
             async def sink(block: Block) -> None:
+                gaps.take(block)
                 await alerts.handle(block)
                 await trips.handle(block)
                 hub.offer_block(block)
 
             session = MqttSession(mqtt_url, INGEST_CLIENT_ID, SUBSCRIPTIONS)
+            gaps = GapService(GapStore(pool), registry.device, session.publish, now_us)
+            await gaps.start()
+            opened.push_async_callback(gaps.close)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
             store = IngestStore(database_url)
             opened.push_async_callback(store.close)
             ingest = IngestService(session, store, registry, rules, sink)
+            quarantine = QuarantineReplay(QuarantineStore(pool), ingest.take)
             parts += [
                 ("broker session", session.run),
                 ("ingest", ingest.run),
+                ("gaps", gaps.run),
+                ("quarantine", lambda: quarantine.follow(database_url)),
                 ("last seen", registry.keep_heard),
                 ("alert clock", lambda: tick(alerts)),
                 ("maintenance", lambda: keep_up(settings, database_url)),

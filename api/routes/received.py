@@ -1,4 +1,4 @@
-"""What devices sent: readings, waveforms, and the ledger of it all."""
+"""What devices sent: readings and waveforms."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api import queries, waves
-from api.auth import Ports, SignedIn, require
-from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
+from api.auth import Ports, SignedIn
 from api.ports import ApiPorts
 from api.queries import Reader, reading
 from api.routes.devices import find_device
-from api.schemas import DEVICE_ID, Cursor, Exercise, From, Limit, Many, Text, Time, To, page, split, step_seconds
+from api.schemas import DEVICE_ID, Exercise, From, Many, To, page, split, step_seconds
 from domain.clock import from_us
 from domain.errors import NotFound, PayloadError
 
@@ -116,65 +115,3 @@ async def waveforms(
         raise PayloadError("too_much", f"more than {PACKETS_MAX} packets; ask for a shorter time")
     items, decimated = waves.items_of(rows, start, end)
     return page(items, None, device=device, decimated=decimated)
-
-
-@router.get("/ledger")
-async def ledger(
-    session: SignedIn,
-    ports: Ports,
-    since: Time | None = None,
-    device: Annotated[str | None, Query(pattern=DEVICE_ID)] = None,
-    exercise: Exercise = None,
-    limit: Limit = LIMIT_DEFAULT,
-    cursor: Cursor = None,
-) -> Response:
-    """Messages by device and minute of arrival: received = stored + duplicate + rejected + quarantined."""
-    require(session.actor, "ledger.read")
-    after_us, after_key = decode_cursor("ledger", cursor, int, int) if cursor else (None, 0)
-    parameters = {
-        "area": session.actor.area, "device": device, "exercise": exercise or None, "limit": limit + 1,
-        "since": since or from_us(ports.now_us()) - DEFAULT_SPAN,
-        "after": None if after_us is None else cursor_time("ledger", after_us), "after_key": after_key,
-    }  # fmt: skip
-    async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.LEDGER, parameters)
-    next_ = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        next_ = encode_cursor("ledger", round(last["minute"].timestamp() * 1e6), last["key"])
-    items = [ledger_json(row) for row in rows[:limit]]
-    return page(items, next_)
-
-
-def ledger_json(row: dict[str, Any]) -> dict[str, Any]:
-    """One device's minute and whether its sums agree; an unknown device is null."""
-    parts = ("stored", "duplicate", "rejected", "quarantined")
-    shown = {name: row[name] for name in ("minute", "received", *parts)}
-    return {
-        "device": row["id"] or None, "exercise": row["run"], **shown,
-        "balanced": row["received"] == sum(row[part] for part in parts),
-    }  # fmt: skip
-
-
-@router.get("/quarantine")
-async def quarantine(
-    session: SignedIn,
-    ports: Ports,
-    reason: Text | None = None,
-    device: Text | None = None,
-    exercise: Exercise = None,
-    limit: Limit = LIMIT_DEFAULT,
-    cursor: Cursor = None,
-) -> Response:
-    """Messages that broke a rule, newest first, with the reason and the first 1,000 bytes."""
-    require(session.actor, "quarantine.read")
-    after = decode_cursor("quarantine", cursor, int)[0] if cursor else None
-    parameters = {
-        "area": session.actor.area, "reason": reason, "device": device, "exercise": exercise or None,
-        "after": after, "limit": limit + 1,
-    }  # fmt: skip
-    async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.QUARANTINE, parameters)
-    next_ = encode_cursor("quarantine", rows[limit - 1]["id"]) if len(rows) > limit else None
-    items = [{**row, "head": bytes(row["head"]).decode(errors="replace")} for row in rows[:limit]]
-    return page(items, next_)

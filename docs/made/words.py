@@ -151,6 +151,8 @@ TABLES: Mapping[str, str] = {
     "device_status": "What devices said of themselves.",
     "camera_event": "Messages of cameras.",
     "quarantine": "Messages that broke a rule, whole, with the reason.",
+    "seq_gap": "Numbers that a device skipped, and what became of them.",
+    "seq_count": "How far each device's own count is known.",
     "ledger_minute": "The account: received = stored + duplicate + rejected + quarantined, in messages.",
     "rule": "Rules in force. Filled with the defaults when empty; read when the server starts.",
     "incident": "Alerts that belong together. Nothing writes it yet.",
