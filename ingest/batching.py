@@ -8,6 +8,7 @@ put aside.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,11 @@ from ingest.messages import Decoded
 from ingest.timeliness import Timeliness
 
 PACKETS, POSITIONS, CAMERA_EVENTS = 1, 2, 3
+EVENT_TYPE_SERIES = 1 << 23
+EVENT_TYPE_MASK = 0x3FF
+"""A camera's events of one type are a series of their own, as its detector takes them: a tracked car
+must not make a fire late. Types are hashed to so many series, so that senders cannot grow them without end."""
+
 READINGS_SERIES_OFFSET = 4
 """Series numbers 1..3 of a device are its packets, positions and camera events; its metrics follow."""
 
@@ -202,9 +208,14 @@ def mark_late(rows: Rows, timeliness: Timeliness) -> None:
     ]
     # The phases of one event may share a time, so only an earlier one is late.
     rows.camera_events = [
-        (m, replace(e, late=timeliness.one(e.device, CAMERA_EVENTS, e.time_us - 1, bool(again[m]))))
+        (m, replace(e, late=timeliness.one(e.device, event_series(e.type), e.time_us - 1, bool(again[m]))))
         for m, e in rows.camera_events
     ]
+
+
+def event_series(type_: str) -> int:
+    """The series of a camera's events of this type."""
+    return EVENT_TYPE_SERIES + (zlib.crc32(type_.encode()) & EVENT_TYPE_MASK)
 
 
 def device_status(key: int, time_us: int, status: StatusMessage) -> DeviceStatus:

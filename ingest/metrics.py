@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken from the broker", ["source"])
+RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken: from the broker (mqtt), over HTTP (http)", ["source"])
 ACKNOWLEDGED = Counter("gridpulse_messages_acknowledged_total", "Messages acknowledged after their commit")
 STORED = Counter("gridpulse_readings_stored_total", "Readings, packets and positions stored")
 DUPLICATES = Counter("gridpulse_duplicates_total", "Messages that were stored already")
 QUARANTINED = Counter("gridpulse_quarantined_total", "Messages kept in quarantine", ["reason"])
 IGNORED = Counter("gridpulse_messages_ignored_total", "Messages on our topics that are not for us (commands)")
+ADAPTED = Counter(
+    "gridpulse_adapter_messages_total",
+    "Messages of other vendors by adapter: taken, ignored, quarantined; and what adapters with state note",
+    ["adapter", "result"],
+)
 STORE_SECONDS = Histogram(
     "gridpulse_store_seconds",
     "Time of a commit",

@@ -23,6 +23,7 @@ import numpy as np
 from domain.errors import DatabaseUnavailable, PayloadError
 from domain.readings import Block
 from ingest import metrics
+from ingest.adapters.routes import Adapters
 from ingest.batching import Rows, assemble, mark_late, series_of
 from ingest.ledger import Account
 from ingest.messages import CLOCK_PROPERTY, Decoded, Message, Refusal, Rules, decode
@@ -53,7 +54,10 @@ class IngestService:
         sink: Sink,
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        adapters: Adapters | None = None,
     ) -> None:
+        self._adapters = adapters or Adapters((), rules.zone)
+        self._turn = asyncio.Lock()
         self._session = session
         self._store = store
         self._registry = registry
@@ -69,15 +73,29 @@ class IngestService:
             arrivals = await self._session.arrivals()
             for messages in batches(arrivals):
                 metrics.BACKLOG.set(self._session.statistics().pending + len(messages))
-                await finish(self.take(messages))
+                await finish(self._in_turn(messages, "mqtt"))
             metrics.BACKLOG.set(self._session.statistics().pending)
             metrics.STALE_ACKNOWLEDGEMENTS.set(self._session.statistics().stale_acknowledgements)
 
-    async def take(self, messages: Sequence[Message]) -> None:
+    async def submit(self, messages: Sequence[Message]) -> None:
+        """Messages that came another way (HTTP): returns once they are committed or quarantined.
+
+        They take their turn between the broker's batches. Do not cancel it: it ends by itself.
+        """
+        await self._in_turn(messages, "http")
+
+    async def _in_turn(self, messages: Sequence[Message], source: str) -> None:
+        async with self._turn:
+            await self.take(messages, source)
+
+    async def take(self, messages: Sequence[Message], source: str = "mqtt") -> None:
         """One batch, to its acknowledgement."""
-        metrics.RECEIVED.labels("mqtt").inc(len(messages))
-        decoded, refused = decode(messages, self._rules)
-        metrics.IGNORED.inc(len(messages) - len(decoded) - len(refused))
+        metrics.RECEIVED.labels(source).inc(len(messages))
+        foreign: list[Message] = []
+        decoded, refused = decode(messages, self._rules, foreign)
+        metrics.IGNORED.inc(len(messages) - len(decoded) - len(refused) - len(foreign))
+        if foreign:
+            self._translate(foreign, decoded, refused)
         admitted = await self._until_it_works(lambda: self._registry.admit(decoded, self._rules))
         rows, broken = await self._assemble(admitted)
         await self._commit(rows, [*refused, *admitted.refused, *broken], Account(admitted.keys))
@@ -88,6 +106,17 @@ class IngestService:
             self._session.acknowledge(epoch, ids)
             metrics.ACKNOWLEDGED.inc(len(ids))
         self._registry.heard(rows.device, {d.topic.run for d in admitted.decoded if d.topic.run}, self._now_us())
+
+    def _translate(self, foreign: Sequence[Message], decoded: list[Decoded], refused: list[Refusal]) -> None:
+        """Other vendors' messages, behind the contract's own; what adapters ask of devices is published."""
+        more, bad = self._adapters.translate(foreign)
+        decoded += more
+        refused += bad
+        for topic, payload in self._adapters.requests():
+            self._session.publish(topic, payload)
+        for (adapter, result), n in self._adapters.counts.items():
+            metrics.ADAPTED.labels(adapter, result).inc(n)
+        self._adapters.counts.clear()
 
     async def _assemble(self, admitted: Admitted) -> tuple[Rows, list[Refusal]]:
         rows, broken = assemble_or_refuse(admitted)
