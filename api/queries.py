@@ -502,3 +502,5 @@ WHERE device = %(device)s AND state <> 'withdrawn'
   AND (%(after)s::timestamptz IS NULL OR (started_at, id) < (%(after)s, %(after_id)s))
 ORDER BY started_at DESC, id DESC LIMIT %(limit)s
 """
+
+MEDIA: LiteralString = "SELECT state, reason, name FROM media WHERE url = %(url)s"

@@ -29,7 +29,7 @@ from ingest.codec import (
     decode_status,
     decode_waveform,
 )
-from ingest.topics import FOREIGN, Topic, parse_topic
+from ingest.topics import Topic, parse_topic
 
 CLOCK_PROPERTY = "gridpulse-clock"
 
@@ -84,14 +84,8 @@ class Refusal:
     detail: str
 
 
-def decode(
-    messages: Sequence[Message], rules: Rules, foreign: list[Message] | None = None
-) -> tuple[list[Decoded], list[Refusal]]:
-    """Check every message; messages that are not for us (commands to devices) are in neither list.
-
-    ``foreign``: collects those on topics that are not the contract's, for adapters; without
-    it they are refused.
-    """
+def decode(messages: Sequence[Message], rules: Rules) -> tuple[list[Decoded], list[Refusal]]:
+    """Check every message; messages that are not for us (commands to devices) are in neither list."""
     decoded: list[Decoded] = []
     refused: list[Refusal] = []
     for message in messages:
@@ -101,10 +95,7 @@ def decode(
             if topic is not None:
                 decoded.append(decode_one(message, topic, rules))
         except PayloadError as error:
-            if foreign is not None and error.reason == FOREIGN:
-                foreign.append(message)
-            else:
-                refused.append(refusal(message, topic, error))
+            refused.append(refusal(message, topic, error))
         except Exception as error:  # noqa: BLE001  ours to mend, but one message must not stop the stream
             ours = PayloadError("decoder_error", f"{type(error).__name__}: {error}")
             refused.append(refusal(message, topic, ours))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken: from the broker (mqtt), over HTTP (http)", ["source"])
+RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken, by mqtt or http", ["source"])
 ACKNOWLEDGED = Counter("gridpulse_messages_acknowledged_total", "Messages acknowledged after their commit")
 STORED = Counter("gridpulse_readings_stored_total", "Readings, packets and positions stored")
 DUPLICATES = Counter("gridpulse_duplicates_total", "Messages that were stored already")
@@ -26,3 +26,7 @@ DETECTION_ERRORS = Counter("gridpulse_detection_errors_total", "Blocks whose det
 STALE_ACKNOWLEDGEMENTS = Gauge(
     "gridpulse_stale_acknowledgements", "Acknowledgements dropped because the connection had changed"
 )
+MEDIA = Counter(
+    "gridpulse_media_total", "Pictures and clips by outcome: stored, refused, failed, removed", ["outcome"]
+)
+MEDIA_BYTES = Gauge("gridpulse_media_bytes", "Bytes of the pictures and clips that are kept")

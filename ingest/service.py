@@ -31,6 +31,7 @@ from ingest.registry import Admitted, Registry
 from ingest.session import Arrivals, MqttSession
 from ingest.store import IngestStore
 from ingest.timeliness import Timeliness
+from ingest.topics import FOREIGN
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +92,9 @@ class IngestService:
     async def take(self, messages: Sequence[Message], source: str = "mqtt") -> None:
         """One batch, to its acknowledgement."""
         metrics.RECEIVED.labels(source).inc(len(messages))
-        foreign: list[Message] = []
-        decoded, refused = decode(messages, self._rules, foreign)
-        metrics.IGNORED.inc(len(messages) - len(decoded) - len(refused) - len(foreign))
-        if foreign:
-            self._translate(foreign, decoded, refused)
+        decoded, refused = decode(messages, self._rules)
+        metrics.IGNORED.inc(len(messages) - len(decoded) - len(refused))
+        refused = self._translate(decoded, refused)
         admitted = await self._until_it_works(lambda: self._registry.admit(decoded, self._rules))
         rows, broken = await self._assemble(admitted)
         await self._commit(rows, [*refused, *admitted.refused, *broken], Account(admitted.keys))
@@ -107,16 +106,22 @@ class IngestService:
             metrics.ACKNOWLEDGED.inc(len(ids))
         self._registry.heard(rows.device, {d.topic.run for d in admitted.decoded if d.topic.run}, self._now_us())
 
-    def _translate(self, foreign: Sequence[Message], decoded: list[Decoded], refused: list[Refusal]) -> None:
-        """Other vendors' messages, behind the contract's own; what adapters ask of devices is published."""
+    def _translate(self, decoded: list[Decoded], refused: list[Refusal]) -> list[Refusal]:
+        """What is refused for its topic goes to the adapters: contents behind ``decoded``; the refusals left.
+
+        What adapters ask of devices is published.
+        """
+        foreign = [refusal.message for refusal in refused if refusal.reason == FOREIGN]
+        if not foreign:
+            return refused
         more, bad = self._adapters.translate(foreign)
         decoded += more
-        refused += bad
         for topic, payload in self._adapters.requests():
             self._session.publish(topic, payload)
         for (adapter, result), n in self._adapters.counts.items():
             metrics.ADAPTED.labels(adapter, result).inc(n)
         self._adapters.counts.clear()
+        return [*(refusal for refusal in refused if refusal.reason != FOREIGN), *bad]
 
     async def _assemble(self, admitted: Admitted) -> tuple[Rows, list[Refusal]]:
         rows, broken = assemble_or_refuse(admitted)

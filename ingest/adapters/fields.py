@@ -95,7 +95,9 @@ class Fields:
         if not isinstance(value, list):
             raise PayloadError("wrong_type", f"{self.at(name)} is not a list")
         if len(value) > ENTRIES_MAX:
-            raise PayloadError("too_many_values", f"{self.at(name)} has {len(value)} items, more than {ENTRIES_MAX}")
+            raise PayloadError(
+                "too_many_values", f"{self.at(name)} has {len(value)} items, more than {ENTRIES_MAX}"
+            )
         return value
 
     def objects(self, name: str) -> Iterator[Fields]:

@@ -66,9 +66,8 @@ def review(after: Fields, phase: Literal["start", "update", "end"], given: Given
     details = after.object_or("data") or Fields({}, after.at("data"))
     objects = [*details.texts("objects"), *details.texts("audio")]
     found = {event_type(name) for name in objects}
-    type_ = next((t for t in ("fire", "smoke") if t in found), None)
-    if type_ is None:
-        type_ = "intrusion" if after.text_or("severity") == "alert" else "motion"
+    plain = "intrusion" if after.text_or("severity") == "alert" else "motion"
+    type_ = "fire" if "fire" in found else "smoke" if "smoke" in found else plain
     detections = details.texts("detections")
     id_ = after.text("id")
     pictured = detections[0] if detections else id_

@@ -59,7 +59,9 @@ def adapt(given: Given) -> list[Thing]:
     outer = message.object_or("SubscribeNotificationListObject") or message
     notices = list(outer.objects("SubscribeNotificationObject")) or [outer]
     if len(notices) > NOTIFICATIONS_MAX:
-        raise PayloadError("too_many_values", f"{outer.path}: {len(notices)} notifications, more than {NOTIFICATIONS_MAX}")
+        raise PayloadError(
+            "too_many_values", f"{outer.path}: {len(notices)} notifications, more than {NOTIFICATIONS_MAX}"
+        )
     things = [thing for notice in notices for thing in notification(notice, given)]
     if len(things) > OBJECTS_MAX:
         raise PayloadError("too_many_values", f"{outer.path}: {len(things)} objects, more than {OBJECTS_MAX}")

@@ -33,7 +33,8 @@ from ingest.codec import CameraEventMessage
 
 VIDEO: Mapping[str, str] = {
     "1": "manual", "2": "motion", "3": "left_object", "4": "taken_object", "5": "line_crossing", "6": "intrusion",
-    "7": "wrong_way", "8": "loitering", "9": "traffic_count", "10": "crowd", "11": "video_fault", "12": "fast_motion",
+    "7": "wrong_way", "8": "loitering", "9": "traffic_count", "10": "crowd", "11": "video_fault",
+    "12": "fast_motion",
 }  # fmt: skip
 """AlarmType where AlarmMethod is 5 (video), and where no method is given."""
 
@@ -43,7 +44,15 @@ DEVICE: Mapping[str, str] = {"1": "video_loss", "2": "tamper", "3": "disk_full",
 FAULT: Mapping[str, str] = {"1": "disk_fault", "2": "fan_fault"}
 """AlarmType where AlarmMethod is 6 (fault)."""
 
-METHODS: Mapping[str, str] = {"1": "telephone", "2": "device", "3": "message", "4": "gps", "5": "video", "6": "fault", "7": "other"}
+METHODS: Mapping[str, str] = {
+    "1": "telephone",
+    "2": "device",
+    "3": "message",
+    "4": "gps",
+    "5": "video",
+    "6": "fault",
+    "7": "other",
+}
 DEVICES = ("channelDeviceId", "gbId", "DeviceID", "deviceId")
 
 

@@ -191,7 +191,9 @@ def template_path(template: str | None, where: str) -> tuple[str, ...] | None:
 
 def states(given: Given, entities: dict[str, Entity]) -> Iterator[Thing]:
     """The values of one state message, by device. Raises: PayloadError."""
-    document = json_of(given.payload) if any(e.path for e in entities.values() if not is_availability(e, given)) else None
+    document = (
+        json_of(given.payload) if any(e.path for e in entities.values() if not is_availability(e, given)) else None
+    )
     by_device: dict[str, Metrics] = {}
     told: set[str] = set()
     for e in entities.values():

@@ -30,18 +30,20 @@ KNOWN: Mapping[str, str] = {
     "noise": "noise_db", "noise_level": "noise_db", "sound_pressure": "noise_db",
     "power": "power_w", "apparent_power": "apparent_power_va", "reactive_power": "reactive_power_var",
     "energy": "energy_kwh", "energy_total": "energy_total_kwh",
-    "energy_today": "energy_today_kwh", "energy_yesterday": "energy_yesterday_kwh", "current": "current_a", "frequency": "frequency_hz",
+    "energy_today": "energy_today_kwh", "energy_yesterday": "energy_yesterday_kwh",
+    "current": "current_a", "frequency": "frequency_hz",
     "wind_speed": "wind_speed_m_s", "wind_direction": "wind_direction_deg", "rainfall": "rainfall_mm",
     "water_level": "water_level_m", "linkquality": "link_quality", "rssi": "rssi_dbm",
     "signal_strength": "rssi_dbm", "snr": "snr_db", "gas_lel": "gas_lel_pct",
     "tilt_x": "tilt_x_deg", "tilt_y": "tilt_y_deg", "angle_x": "angle_x_deg", "angle_y": "angle_y_deg",
     "angle_z": "angle_z_deg", "rh": "humidity_pct",
 }  # fmt: skip
-"""Snake_case name of the vendor → ours. Where the same word means different units (voltage: mV or V), none is said."""
+"""Snake_case name of the vendor → ours. Where one word means several units (voltage: mV or V), none is said."""
 
 UNIT_SUFFIX: Mapping[str, str] = {
-    "°C": "c", "Cel": "c", "℃": "c", "%": "pct", "%RH": "pct", "%EL": "pct", "hPa": "hpa", "Pa": "pa", "kPa": "kpa",
-    "lx": "lx", "lux": "lx", "ppm": "ppm", "ppb": "ppb", "µg/m³": "ug_m3", "ug/m3": "ug_m3", "dB": "db", "dBm": "dbm",
+    "°C": "c", "Cel": "c", "℃": "c", "%": "pct", "%RH": "pct", "%EL": "pct", "hPa": "hpa", "Pa": "pa",
+    "kPa": "kpa", "lx": "lx", "lux": "lx", "ppm": "ppm", "ppb": "ppb", "µg/m³": "ug_m3", "ug/m3": "ug_m3",
+    "dB": "db", "dBm": "dbm",
     "dBW": "dbw", "W": "w", "kW": "kw", "VA": "va", "V": "v", "mV": "mv", "A": "a", "mA": "ma", "Wh": "wh",
     "kWh": "kwh", "Hz": "hz", "m": "m", "mm": "mm", "cm": "cm", "m/s": "m_s", "m/s2": "m_s2", "mm/s": "mm_s",
     "km/h": "km_h", "deg": "deg", "°": "deg", "rad": "rad", "s": "s", "L": "l", "l": "l", "m3": "m3", "K": "k",
@@ -101,7 +103,7 @@ def distinct(name: str, longer: str, taken: Container[str]) -> str:
 
 
 class Metrics:
-    """Values by metric name, in the order met. Two quantities of one name: the second keeps the vendor's full path."""
+    """Values by metric name, in the order met. Of two of one name the second keeps the vendor's full path."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}

@@ -9,7 +9,6 @@ whole message: it goes to quarantine once, as it came.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -23,8 +22,6 @@ from ingest.adapters.hooks import PREFIX as HOOKS
 from ingest.adapters.things import Adapt, Given, Options, Ports, Thing, device_id
 from ingest.messages import Decoded, Message, Refusal
 from ingest.topics import DEVICE_KINDS, NAME, Topic
-
-log = logging.getLogger(__name__)
 
 OWN_TREES = frozenset({*DEVICE_KINDS, "runs", HOOKS})
 TOPICS_CACHED = 1 << 16
@@ -95,10 +92,14 @@ class Adapters:
         self._requests: deque[tuple[str, bytes]] = deque(maxlen=REQUESTS_MAX)
         self.counts: Counter[tuple[str, str]] = Counter()
         options = options or Options()
-        # One state a route: two sites with the same names do not mix.
-        self._adapt: list[Adapt] = [
-            ADAPTERS[route.adapter](Ports(options, self._ask, self._noter(route.adapter))) for route in self._routes
-        ]
+        # One state for all routes of an adapter and prefix: discovery describes other topics than its own,
+        # and two sites whose names do not mix have prefixes.
+        made: dict[tuple[str, str], Adapt] = {}
+        for route in self._routes:
+            if (route.adapter, route.prefix) not in made:
+                ports = Ports(options, self._ask, _Note(self.counts, route.adapter))
+                made[route.adapter, route.prefix] = ADAPTERS[route.adapter](ports)
+        self._adapt = [made[route.adapter, route.prefix] for route in self._routes]
         self._match = lru_cache(maxsize=TOPICS_CACHED)(self._find)
 
     @property
@@ -152,9 +153,6 @@ class Adapters:
 
     def _ask(self, topic: str, payload: bytes) -> None:
         self._requests.append((topic, payload))
-
-    def _noter(self, adapter: str) -> _Note:
-        return _Note(self.counts, adapter)
 
 
 @dataclass(frozen=True, slots=True)

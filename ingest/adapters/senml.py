@@ -1,6 +1,6 @@
 """SenML in JSON (RFC 8428): packs of records with base fields and relative times.
 
-    any topic the settings name     [{"bn": "urn:dev:mac:a8032a4dd5f0:", "bt": 1.76e9, "n": "temp", "u": "Cel", "v": 21.5}]
+    any topic the settings name     [{"bn": "urn:dev:ow:10e2073a01080063:", "n": "t", "u": "Cel", "v": 21.5}]
 
     label                 ours
     bn + n                device (bn without "urn:dev:…:") and metric (n); without a bn the last part of n
@@ -98,7 +98,10 @@ def resolve(record: Fields, base: dict[str, Any], given: Given) -> list[tuple[st
     device, quantity = named(record, base, given)
     unit = None if "vb" in record else record.text_or("u") or base.get("bu")
     time_us = time_of_record(record, base, given)
-    return [(device, metric_name(quantity + suffix, None if suffix else unit), value, time_us) for suffix, value in found]
+    return [
+        (device, metric_name(quantity + suffix, None if suffix else unit), value, time_us)
+        for suffix, value in found
+    ]
 
 
 def named(record: Fields, base: dict[str, Any], given: Given) -> tuple[str, str]:

@@ -75,6 +75,7 @@ class Nodes:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._nodes: OrderedDict[tuple[str, str], Node] = OrderedDict()
+        self._base = NAMESPACE  # with what a bridge put before it
 
     def __call__(self, given: Given) -> list[Thing]:
         """One message. Raises: PayloadError."""
@@ -83,6 +84,7 @@ class Nodes:
         tail = levels[at + 1 :]
         if at < 0 or len(tail) < 3 or tail[1] not in TYPES:
             return []
+        self._base = "/".join(levels[: at + 1])
         group, type_, edge, *device = tail
         if len(device) != (1 if type_[0] == "D" else 0):
             raise PayloadError("foreign_topic", f"{type_} with {len(tail)} levels behind {NAMESPACE}")
@@ -108,7 +110,7 @@ class Nodes:
             return
         node.asked_us = given.clock_us
         self._ports.note("rebirth_asked")
-        self._ports.ask(f"{NAMESPACE}/{group}/NCMD/{edge}", rebirth_request(given.clock_us // 1000))
+        self._ports.ask(f"{self._base}/{group}/NCMD/{edge}", rebirth_request(given.clock_us // 1000))
 
     def note(self, what: str) -> None:
         """Count."""
@@ -162,7 +164,9 @@ class Reading:
         else:
             self.follow_seq()
         if len(self.node.devices) >= DEVICES_MAX and self.device not in self.node.devices:
-            raise PayloadError("too_many_devices", f"edge node {shown(self.key[1])} has {DEVICES_MAX} devices already")
+            raise PayloadError(
+                "too_many_devices", f"edge node {shown(self.key[1])} has {DEVICES_MAX} devices already"
+            )
         self.node.devices.add(self.device)
         self.learn()
         return [online(self.name(self.device), True, self.sent_us()), *self.values()]
@@ -193,7 +197,7 @@ class Reading:
             self.node.named[self.device, metric.name] = meaning
 
     def values(self) -> list[Thing]:
-        """The numbers of the message. Raises: PayloadError ``unknown_alias`` and what numbers and times can break."""
+        """The numbers of the message. Raises: PayloadError ``unknown_alias``, and for numbers and times."""
         columns = Values([], [], [], [])
         for index, metric in enumerate(self.payload.metrics):
             meaning = self.explained(metric, index)

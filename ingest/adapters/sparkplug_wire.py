@@ -65,6 +65,10 @@ def parse(payload: bytes) -> Any:
         message.ParseFromString(payload)
     except (DecodeError, ValueError, UnicodeDecodeError) as error:
         raise PayloadError("not_protobuf", f"payload: {error}") from error
+    for index, metric in enumerate(message.metrics):
+        # proto2 does not check texts; what is no UTF-8 comes out as bytes.
+        if not isinstance(metric.name, str):
+            raise PayloadError("not_protobuf", f"metrics[{index}].name is not UTF-8")
     return message
 
 

@@ -1,16 +1,16 @@
 """Tasmota: telemetry of one board and its sensors, with local time without a zone.
 
-    tele/{topic}/SENSOR    {"Time": "2020-01-01T00:00:00", "AHT1X-0x38": {"Temperature": 24.7}, "TempUnit": "C"}
-    tele/{topic}/STATE     {"Time": …, "UptimeSec": 66972, "Vcc": 3.423, "Wifi": {"RSSI": 72, "Signal": -64}}
-    tele/{topic}/LWT       Online | Offline
-    stat/…, cmnd/…, INFO…  answers and commands: ignored
+tele/{topic}/SENSOR    {"Time": "2020-01-01T00:00:00", "AHT1X-0x38": {"Temperature": 24.7}, "TempUnit": "C"}
+tele/{topic}/STATE     {"Time": …, "UptimeSec": 66972, "Vcc": 3.423, "Wifi": {"RSSI": 72, "Signal": -64}}
+tele/{topic}/LWT       Online | Offline
+stat/…, cmnd/…, INFO…  answers and commands: ignored
 
-    field                  ours
-    level before the last  device
-    Time                   t, in GRIDPULSE_TIMEZONE where it has no zone
-    numbers of SENSOR      readings; a second sensor's quantity of the same name keeps the sensor's name
-    TempUnit F             temperatures are turned into °C; PressureUnit mmHg, inHg into hPa
-    UptimeSec, Vcc, Wifi   readings uptime_s, supply_v, wifi_quality_pct; Wifi.Signal is the status's rssi_dbm
+field                  ours
+level before the last  device
+Time                   t, in GRIDPULSE_TIMEZONE where it has no zone
+numbers of SENSOR      readings; a second sensor's quantity of the same name keeps the sensor's name
+TempUnit F             temperatures are turned into °C; PressureUnit mmHg, inHg into hPa
+UptimeSec, Vcc, Wifi   readings uptime_s, supply_v, wifi_quality_pct; Wifi.Signal is the status's rssi_dbm
 """
 
 from __future__ import annotations

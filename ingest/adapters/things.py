@@ -44,7 +44,7 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class Given(msgspec.Struct, frozen=True, gc=False):
-    """One vendor message: ``rest`` is the topic from the filter's first wildcard on (its last level without one)."""
+    """One vendor message; ``rest``: the topic from the filter's first wildcard on, or its last level."""
 
     topic: str
     rest: str

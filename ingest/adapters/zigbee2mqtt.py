@@ -1,15 +1,15 @@
 """zigbee2mqtt: the flat JSON of Zigbee devices.
 
-    {base}/{friendly name}                 {"temperature": 27.34, "humidity": 44.72, "linkquality": 80}
-    {base}/{friendly name}/availability    "online" | "offline" | {"state": "online"}
-    {base}/bridge/…                        the bridge's own: ignored
-    {base}/{friendly name}/set, get        commands: ignored
+{base}/{friendly name}                 {"temperature": 27.34, "humidity": 44.72, "linkquality": 80}
+{base}/{friendly name}/availability    "online" | "offline" | {"state": "online"}
+{base}/bridge/…                        the bridge's own: ignored
+{base}/{friendly name}/set, get        commands: ignored
 
-    field                    ours
-    topic behind the base    device (a friendly name may hold / and Chinese)
-    last_seen                t: ISO 8601 or epoch ms, as zigbee2mqtt is set; else the arrival
-    numbers, true/false      readings; ON and OFF are 1 and 0; other texts and lists are left out
-    battery                  also the device's status
+field                    ours
+topic behind the base    device (a friendly name may hold / and Chinese)
+last_seen                t: ISO 8601 or epoch ms, as zigbee2mqtt is set; else the arrival
+numbers, true/false      readings; ON and OFF are 1 and 0; other texts and lists are left out
+battery                  also the device's status
 """
 
 from __future__ import annotations

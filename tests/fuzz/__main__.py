@@ -47,6 +47,6 @@ if __name__ == "__main__":
     try:
         import atheris  # noqa: F401
     except ImportError:
-        print("atheris is not installed: running the property tests longer instead")
+        sys.stderr.write("atheris is not installed: running the property tests longer instead\n")
         sys.exit(longer())
     sys.exit(guided())

@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 
 from db.pool import Pool
 from domain.readings import Block
+from ingest.adapters.routes import Adapters
 from ingest.messages import Rules
 from ingest.registry import Registry
 from ingest.service import IngestService, Sink
@@ -70,9 +71,14 @@ async def running_ingest(
     client_id: str = "",
     now_s: float = NOW_S,
     sink: Sink | None = None,
+    adapters: Adapters | None = None,
 ) -> AsyncIterator[Running]:
     client_id = client_id or f"test-ingest-{next(_ids)}"
-    session = MqttSession(broker.url, client_id, SUBSCRIPTIONS, now_us=lambda: int(now_s * 1e6))
+    adapters = adapters or Adapters((), rules.zone)
+    session = MqttSession(
+        broker.url, client_id, (*SUBSCRIPTIONS, *adapters.filters), retained_filters=adapters.retained_filters,
+        now_us=lambda: int(now_s * 1e6),
+    )  # fmt: skip
     store = IngestStore(url)
     registry = Registry(pool)
     await registry.load()
@@ -81,7 +87,7 @@ async def running_ingest(
     async def keep(block: Block) -> None:
         blocks.append(block)
 
-    service = IngestService(session, store, registry, rules, sink or keep)
+    service = IngestService(session, store, registry, rules, sink or keep, adapters=adapters)
     tasks = [asyncio.create_task(work) for work in (session.run(), service.run(), registry.follow(url))]
     try:
         await session.wait_connected(10)

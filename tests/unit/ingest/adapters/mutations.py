@@ -20,13 +20,15 @@ def read(sample: Sample, payload: bytes, adapt: Adapt | None = None) -> list[Thi
     try:
         things = list(adapt(given(sample.topic, payload, sample.pattern, sample.clock_us)))
     except PayloadError as error:
-        assert error.reason.replace("_", "").isalpha()
-        assert error.detail.strip()
-        error.detail.encode()
-        return error
-    for thing in things:
-        check(thing, sample.clock_us)
-    return things
+        refusal = error
+    else:
+        for thing in things:
+            check(thing, sample.clock_us)
+        return things
+    assert refusal.reason.replace("_", "").isalpha()
+    assert refusal.detail.strip()
+    refusal.detail.encode()
+    return refusal
 
 
 def check(thing: Thing, clock_us: int) -> None:

@@ -126,7 +126,9 @@ def test_a_frigate_object_has_label_score_and_address_of_its_picture() -> None:
     assert "Wyatt" not in repr(event)
 
 
-@pytest.mark.parametrize("topic", ["frigate/available", "frigate/stats", "frigate/cam/person/snapshot", "frigate/cam/motion"])
+@pytest.mark.parametrize(
+    "topic", ["frigate/available", "frigate/stats", "frigate/cam/person/snapshot", "frigate/cam/motion"]
+)
 def test_what_frigate_says_besides_is_ignored(topic: str) -> None:
     assert adapt("frigate", topic, b"\xff\xd8 picture") == []
 
@@ -147,7 +149,9 @@ def onvif(topic: str = MOTION, data: Any = None, source: Any = None) -> Any:
     return adapt("onvif", topic, payload)[0]
 
 
-@pytest.mark.parametrize(("value", "phase"), [(True, "start"), ("true", "start"), (1, "start"), (False, "end"), ("false", "end")])
+@pytest.mark.parametrize(
+    ("value", "phase"), [(True, "start"), ("true", "start"), (1, "start"), (False, "end"), ("false", "end")]
+)
 def test_an_onvif_property_begins_and_ends_with_and_without_quotes(value: Any, phase: str) -> None:
     event = event_of(onvif(data={"IsMotion": value}))
     assert (event.phase, event.type) == (phase, "motion")
@@ -197,18 +201,29 @@ def test_hikvision_namespaces_do_not_matter(namespace: str) -> None:
 
 def test_hikvision_recorder_channel_duration_and_end() -> None:
     xml = (
-        s.HIKVISION_XML.replace("<channelID>1<", "<dynChannelID>33<").replace("</channelID>", "</dynChannelID>")
-        .replace("<eventType>fielddetection<", "<eventType>duration<").replace("state>active", "state>inactive")
+        s.HIKVISION_XML.replace("<channelID>1<", "<dynChannelID>33<")
+        .replace("</channelID>", "</dynChannelID>")
+        .replace("<eventType>fielddetection<", "<eventType>duration<")
+        .replace("state>active", "state>inactive")
         .replace("<eventState>active", "<eventState>inactive")
-        .replace("<channelName>", "<DurationList><Duration><relationEvent>linedetection</relationEvent>"
-                 "</Duration></DurationList><channelName>")
-    )  # fmt: skip
+        .replace(
+            "<channelName>",
+            "<DurationList><Duration><relationEvent>linedetection</relationEvent>"
+            "</Duration></DurationList><channelName>",
+        )
+    )
     thing = hikvision(xml)
-    assert (thing.device_id, event_of(thing).type, event_of(thing).phase) == ("acb92f494475-33", "line_crossing", "end")
+    assert (thing.device_id, event_of(thing).type, event_of(thing).phase) == (
+        "acb92f494475-33",
+        "line_crossing",
+        "end",
+    )
 
 
 def test_hikvision_heartbeat_is_a_sign_of_life() -> None:
-    xml = s.HIKVISION_XML.replace("fielddetection<", "videoloss<").replace("<eventState>active", "<eventState>inactive")
+    xml = s.HIKVISION_XML.replace("fielddetection<", "videoloss<").replace(
+        "<eventState>active", "<eventState>inactive"
+    )
     assert status_of(hikvision(xml)).online is True
 
 
@@ -224,7 +239,9 @@ def test_hikvision_heartbeat_is_a_sign_of_life() -> None:
     ],
 )
 def test_hikvision_names_the_field_that_is_wrong(old: str, new: str, expected: str) -> None:
-    told = reason("hikvision", "hooks/hikvision/_", s.HIKVISION_XML.replace(old, new).encode(), clock_us=s.HIKVISION_NOW_US)
+    told = reason(
+        "hikvision", "hooks/hikvision/_", s.HIKVISION_XML.replace(old, new).encode(), clock_us=s.HIKVISION_NOW_US
+    )
     assert expected in told[1]
 
 
@@ -232,17 +249,24 @@ BOMB = (
     '<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]>'
     "<EventNotificationAlert><eventType>&b;</eventType></EventNotificationAlert>"
 )
-OUTSIDE = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><EventNotificationAlert>&e;</EventNotificationAlert>'
+OUTSIDE = (
+    '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><EventNotificationAlert>&e;</EventNotificationAlert>'
+)
 
 
 @pytest.mark.parametrize(
     ("xml", "expected"),
     [
-        (BOMB, "not_xml"), (OUTSIDE, "not_xml"), ("<a>" * 40 + "</a>" * 40, "too_deep"),
-        ("<a>" + "<b/>" * 6000 + "</a>", "too_many_values"), ("<a>" + "x" * 5000 + "</a>", "too_long"),
-        ("", "empty"), ("{}", "not_xml"), ("<a>" + "x" * 300_000 + "</a>", "too_large"),
+        (BOMB, "not_xml"),
+        (OUTSIDE, "not_xml"),
+        ("<a>" * 40 + "</a>" * 40, "too_deep"),
+        ("<a>" + "<b/>" * 6000 + "</a>", "too_many_values"),
+        ("<a>" + "x" * 5000 + "</a>", "too_long"),
+        ("", "empty"),
+        ("{}", "not_xml"),
+        ("<a>" + "x" * 300_000 + "</a>", "too_large"),
     ],
-)  # fmt: skip
+)
 def test_xml_that_means_harm_is_refused(xml: str, expected: str) -> None:
     assert reason("hikvision", "hooks/hikvision/_", xml.encode())[0] == expected
 
@@ -254,7 +278,8 @@ def test_xml_in_gb2312_is_read() -> None:
 
 
 def test_dahua_start_and_stop_are_one_event_on_its_channel() -> None:
-    body = f"--myboundary\r\nContent-Type: text/plain\r\n\r\n{s.DAHUA_MOTION}\r\n{s.DAHUA_MOTION.replace('Start', 'Stop')}"
+    stop = s.DAHUA_MOTION.replace("Start", "Stop")
+    body = f"--myboundary\r\nContent-Type: text/plain\r\n\r\n{s.DAHUA_MOTION}\r\n{stop}"
     began, ended = adapt("dahua", "hooks/dahua/NVR", body.encode())
     assert (began.device_id, event_of(began).type) == ("NVR-2", "motion")
     assert [event_of(t).phase for t in (began, ended)] == ["start", "end"]
@@ -287,12 +312,15 @@ def test_dahua_names_what_is_wrong(topic: str, body: str, expected: tuple[str, s
 @pytest.mark.parametrize(
     ("alarm", "expected"),
     [
-        ({"alarmMethod": "5", "alarmType": "6"}, "intrusion"), ({"alarmMethod": "2", "alarmType": "1"}, "video_loss"),
-        ({"alarmMethod": "6", "alarmType": "2"}, "fan_fault"), ({"alarmType": 10}, "crowd"),
-        ({"alarmMethod": "1"}, "alarm_telephone"), ({"alarmType": "fire"}, "fire"),
+        ({"alarmMethod": "5", "alarmType": "6"}, "intrusion"),
+        ({"alarmMethod": "2", "alarmType": "1"}, "video_loss"),
+        ({"alarmMethod": "6", "alarmType": "2"}, "fan_fault"),
+        ({"alarmType": 10}, "crowd"),
+        ({"alarmMethod": "1"}, "alarm_telephone"),
+        ({"alarmType": "fire"}, "fire"),
         ({"AlarmType": "6", "Info": {"AlarmType": "2"}}, "motion"),
     ],
-)  # fmt: skip
+)
 def test_gb28181_types_by_the_standards_tables(alarm: dict[str, Any], expected: str) -> None:
     (thing,) = adapt("gb28181", "hooks/gb28181/_", {"gbId": "34020000001320000001", "alarmSn": "9", **alarm})
     assert event_of(thing).type == expected
@@ -337,7 +365,10 @@ def test_zigbee_takes_last_seen_and_refuses_what_is_not_finite() -> None:
     assert values_of(thing) == {"state": 1.0}
     told = reason("zigbee2mqtt", "z/lamp", b'{"temperature": 1e999}', "z/#")
     assert told[0] in ("not_json", "not_finite")
-    assert reason("zigbee2mqtt", "z/lamp", b'{"temperature": 1' + b"0" * 400 + b"}", "z/#")[0] in ("not_json", "not_finite")
+    assert reason("zigbee2mqtt", "z/lamp", b'{"temperature": 1' + b"0" * 400 + b"}", "z/#")[0] in (
+        "not_json",
+        "not_finite",
+    )
 
 
 def test_tasmota_time_without_a_zone_is_the_citys() -> None:
@@ -387,8 +418,10 @@ def test_one_thingsboard_message_carries_several_devices() -> None:
 def test_senml_base_fields_relative_times_and_sums() -> None:
     pack = [
         {"bn": "urn:dev:ow:10e2073a01080063:", "bt": -10, "bu": "A", "n": "current", "v": 1.2},
-        {"n": "current", "t": 5, "v": 1.3}, {"n": "meter", "u": "Wh", "s": 12.5}, {"n": "name", "vs": "x"},
-    ]  # fmt: skip
+        {"n": "current", "t": 5, "v": 1.3},
+        {"n": "meter", "u": "Wh", "s": 12.5},
+        {"n": "name", "vs": "x"},
+    ]
     (thing,) = adapt("senml", "senml/x", pack)
     assert isinstance(thing.content, Values)
     assert thing.device_id == "10e2073a01080063"
@@ -399,11 +432,14 @@ def test_senml_base_fields_relative_times_and_sums() -> None:
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        ({"n": "a", "v": 1, "vb": True}, "payload[0]"), ({"n": "a", "v": "x"}, "payload[0].v"), ({"v": 1}, "payload[0].n"),
-        ({"n": "a", "v": 1, "x_": 1}, "payload[0].x_"), ({"bver": 11, "n": "a", "v": 1}, "payload[0].bver"),
+        ({"n": "a", "v": 1, "vb": True}, "payload[0]"),
+        ({"n": "a", "v": "x"}, "payload[0].v"),
+        ({"v": 1}, "payload[0].n"),
+        ({"n": "a", "v": 1, "x_": 1}, "payload[0].x_"),
+        ({"bver": 11, "n": "a", "v": 1}, "payload[0].bver"),
         ({"n": "a", "v": 1, "t": 9e9}, "payload[0].t"),
     ],
-)  # fmt: skip
+)
 def test_senml_names_the_record_that_is_wrong(record: dict[str, Any], expected: str) -> None:
     assert expected in reason("senml", "senml/x", [record], "senml/#")[1]
 
@@ -470,7 +506,11 @@ def test_sparkplug_seq_wraps_repeats_and_gaps() -> None:
 def test_sparkplug_deaths_take_devices_along_and_old_wills_are_not_believed() -> None:
     plant = Plant()
     plant.say("NBIRTH", s.NBIRTH)
-    born = plant.say("DBIRTH", s.sparkplug(1, NOW_US // 1000, {"name": "T", "alias": 20, "datatype": 10, "double_value": 1}), "D1")
+    born = plant.say(
+        "DBIRTH",
+        s.sparkplug(1, NOW_US // 1000, {"name": "T", "alias": 20, "datatype": 10, "double_value": 1}),
+        "D1",
+    )
     assert [thing.device_id for thing in born] == ["G1.E1.D1", "G1.E1.D1"]
     assert plant.say("NDEATH", s.sparkplug(None, 1, {"name": "bdSeq", "datatype": 8, "long_value": 2})) == []
     gone = plant.say("NDEATH", s.sparkplug(None, 1, {"name": "bdSeq", "datatype": 8, "long_value": 3}))
@@ -509,9 +549,16 @@ def test_home_assistant_devices_describe_their_topics() -> None:
 def test_home_assistant_short_names_base_topic_binary_and_availability() -> None:
     discovery = Surroundings().adapter("home_assistant")
     config = {
-        "~": "shed", "stat_t": "~/door", "uniq_id": "door1", "dev_cla": "door", "pl_on": "OPEN", "pl_off": "SHUT",
-        "avty_t": "~/online", "pl_avail": "yes", "pl_not_avail": "no",
-    }  # fmt: skip
+        "~": "shed",
+        "stat_t": "~/door",
+        "uniq_id": "door1",
+        "dev_cla": "door",
+        "pl_on": "OPEN",
+        "pl_off": "SHUT",
+        "avty_t": "~/online",
+        "pl_avail": "yes",
+        "pl_not_avail": "no",
+    }
     discovery(given("homeassistant/binary_sensor/shed/door/config", config))
     (thing,) = discovery(given("shed/door", b"OPEN"))
     assert (thing.device_id, values_of(thing)) == ("door1", {"door": 1.0})
@@ -519,7 +566,10 @@ def test_home_assistant_short_names_base_topic_binary_and_availability() -> None
     assert status_of(told).online is False
 
 
-@pytest.mark.parametrize("template", ["{{ value_json.a + 1 }}", "{% if x %}{% endif %}", "{{ states('x') }}", "{{" + "value_json.a|" * 40])
+@pytest.mark.parametrize(
+    "template",
+    ["{{ value_json.a + 1 }}", "{% if x %}{% endif %}", "{{ states('x') }}", "{{" + "value_json.a|" * 40],
+)
 def test_home_assistant_templates_that_compute_are_refused(template: str) -> None:
     config = {"state_topic": "x/y", "unique_id": "u", "value_template": template}
     told = reason("home_assistant", "homeassistant/sensor/u/config", config)

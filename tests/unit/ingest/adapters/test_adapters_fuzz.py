@@ -23,15 +23,46 @@ PAYLOAD_S_MAX = 2.0
 """For 256 KiB of the worst we could think of, on a busy machine; typical is some milliseconds."""
 
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-DISCOVERY = Sample("discovery", "home_assistant", "homeassistant/#", "homeassistant/device/x/config", text(HA_CONFIG), NOW_US, "")
+DISCOVERY = Sample(
+    "discovery", "home_assistant", "homeassistant/#", "homeassistant/device/x/config", text(HA_CONFIG), NOW_US, ""
+)
 ALL = [*SAMPLES, DISCOVERY]
 JSON_SAMPLES = [s for s in ALL if s.payload[:1] in b"{["]
 
 WEIRD: list[Any] = [
-    None, True, False, 0, -1, 1e308, -1e308, 2**63, -(2**63), 10**40, 10**300, "", "x" * 2000, "\0", "\ud800", "NaN",
-    "Infinity", "1e999", "2026-13-45T99:99:99", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", [], {}, [[]],
-    [None] * 50, {"": {"": {"": 1}}}, {"a": [1, "b", None]}, "公安", "日本\n", 5e-324, 1795400000, 1795400000000,
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1e308,
+    -1e308,
+    2**63,
+    -(2**63),
+    10**40,
+    10**300,
+    "",
+    "x" * 2000,
+    "\0",
+    "\ud800",
+    "NaN",
+    "Infinity",
+    "1e999",
+    "2026-13-45T99:99:99",
+    "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59-23:59",
+    [],
+    {},
+    [[]],
+    [None] * 50,
+    {"": {"": {"": 1}}},
+    {"a": [1, "b", None]},
+    "公安",
+    "日本\n",
+    5e-324,
+    1795400000,
+    1795400000000,
+]
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -65,7 +96,10 @@ def test_a_document_with_wrong_places(sample: Sample, data: st.DataObject) -> No
             document = replaced(document, data.draw(st.sampled_from(places)), data.draw(st.sampled_from(WEIRD)))
     found = read(sample, encoded(document))
     if isinstance(found, PayloadError) and found.reason not in ("not_json", "bad_id", "device_mismatch", "empty"):
-        assert any(sign in found.detail for sign in ("payload", "values.", "topic", "EventNotif", "box", "event_id", "score")), found
+        assert any(
+            sign in found.detail
+            for sign in ("payload", "values.", "topic", "EventNotif", "box", "event_id", "score")
+        ), found
 
 
 @pytest.mark.parametrize("sample", ALL, ids=lambda sample: sample.name)
@@ -93,8 +127,10 @@ def test_any_topic(sample: Sample, topic: str) -> None:
 
 
 @fuzz
-@given(payloads=st.lists(st.binary(max_size=60), max_size=12), types=st.lists(st.sampled_from(
-    ["NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH"]), max_size=12))  # fmt: skip
+@given(
+    payloads=st.lists(st.binary(max_size=60), max_size=12),
+    types=st.lists(st.sampled_from(["NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH"]), max_size=12),
+)
 def test_a_sparkplug_session_of_garbage(payloads: list[bytes], types: list[str]) -> None:
     birth = BY_ADAPTER["sparkplug"]
     nodes = Surroundings().adapter("sparkplug")
@@ -121,18 +157,25 @@ SLOW = {
     "dahua spaces": b"Code=A;" + b" " * 250_000,
     "attributes": b"<a " + b" ".join(b'a%d="1"' % i for i in range(20_000)) + b"/>",
     "elements": b"<a>" * 80_000,
-    "template": encoded({"state_topic": "a", "unique_id": "u", "value_template": "{{ value_json" + ".a" * 400 + "|float" * 50}),
-    "template brackets": encoded({"state_topic": "a", "unique_id": "u", "value_template": "{{ value_json" + "['a']" * 190 + "!"}),
+    "template": encoded(
+        {"state_topic": "a", "unique_id": "u", "value_template": "{{ value_json" + ".a" * 400 + "|float" * 50}
+    ),
+    "template brackets": encoded(
+        {"state_topic": "a", "unique_id": "u", "value_template": "{{ value_json" + "['a']" * 190 + "!"}
+    ),
     "metrics": b"\x12\x00" * 120_000,
     "groups": b"\x13" * 250_000,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SLOW)
 def test_no_payload_is_slow(name: str) -> None:
     payload = SLOW[name]
     for sample in {s.adapter: s for s in ALL}.values():
-        for body in (payload, *([b'{"Time":"2026-11-23T08:00:00","a":' + payload + b"}"] if len(payload) < 250_000 else [])):
+        for body in (
+            payload,
+            *([b'{"Time":"2026-11-23T08:00:00","a":' + payload + b"}"] if len(payload) < 250_000 else []),
+        ):
             began = time.perf_counter()
             read(sample, body)
             taken_s = time.perf_counter() - began
