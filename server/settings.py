@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from db.maintenance import Retention
 from domain.errors import SettingsError
@@ -94,13 +94,14 @@ class Settings(BaseModel):
 
     @field_validator("adapters", "hook_secrets", mode="before")
     @classmethod
-    def pairs(cls, value: Any) -> Any:
-        """``a=b, c=d`` of the environment as a table; a filter may itself hold no = and no comma."""
+    def pairs(cls, value: Any, about: ValidationInfo) -> Any:
+        """``a=b, c=d`` of the environment as a table: a topic filter may hold a =, and so may a secret."""
         if not isinstance(value, str):
             return value
-        found = [part.rpartition("=") for part in value.split(",") if part.strip()]
-        if bad := [part for part, sign, _ in found if not sign]:
-            raise ValueError(f"{len(bad)} of its parts have no =; an example is frigate/#=frigate, tele/#=tasmota")
+        parts = [part for part in value.split(",") if part.strip()]
+        found = [part.rpartition("=") if about.field_name == "adapters" else part.partition("=") for part in parts]
+        if not all(sign for _, sign, _ in found):
+            raise ValueError("a part of it has no =; it looks like name=value, name=value")
         return {name.strip(): target.strip() for name, _, target in found}
 
     @field_validator("hooks", "media_hosts", mode="before")

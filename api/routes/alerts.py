@@ -134,7 +134,7 @@ async def find_alert(reader: Reader, alert_id: str, actor: Actor) -> dict[str, A
 
 
 def evidence_links(alert: Mapping[str, Any]) -> dict[str, str]:
-    """Where the samples and readings around the alert's window are."""
+    """Where the samples and readings around the alert's window are, and its picture and clip."""
     window = (alert.get("evidence") or {}).get("window")
     device = (alert.get("device") or {}).get("id")
     if not window or not device:
@@ -148,9 +148,12 @@ def evidence_links(alert: Mapping[str, Any]) -> dict[str, str]:
     if alert.get("exercise"):
         common["exercise"] = alert["exercise"]
     readings = {**common, "metric": alert["metric"]} if alert.get("metric") else common
+    features = (alert.get("evidence") or {}).get("features") or {}
+    shown = [what for what in ("snapshot", "clip") if features.get(f"{what}_url")]
     return {
         "waveforms": "/api/v1/waveforms?" + urlencode(common),
         "readings": "/api/v1/readings?" + urlencode(readings),
+        **{what: f"/api/v1/alerts/{alert['id']}/{what}" for what in shown},
     }
 
 

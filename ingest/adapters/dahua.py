@@ -1,6 +1,6 @@
 """Dahua event text: ``Code=…;action=…;index=…;data={…}``, as its event manager writes it.
 
-    POST /api/v1/hooks/dahua?device=ID      one event, or several chunks of the stream with their boundary lines
+    hook dahua?device=ID      one event, or several chunks of the stream with their boundary lines
 
     part                           ours
     ?device=                       device (the text names none); index n > 0 is channel n + 1: {device}-(n+1)

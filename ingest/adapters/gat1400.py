@@ -1,6 +1,6 @@
 """GA/T 1400 notifications (公安视图库): what was seen where and when, and no person.
 
-    POST /api/v1/hooks/gat1400     {"SubscribeNotificationListObject": {"SubscribeNotificationObject": […]}}
+    hook gat1400     {"SubscribeNotificationListObject": {"SubscribeNotificationObject": […]}}
 
     field                                ours
     …ObjectList.…Object[].DeviceID       device

@@ -1,6 +1,6 @@
 """GB/T 28181 alarms as JSON, as WVP relays them; SIP itself is not spoken here.
 
-    POST /api/v1/hooks/gb28181, or MQTT where a bridge republishes them
+    hook gb28181, or MQTT where a bridge republishes them
     {"gbId", "alarmSn", "alarmType", "alarmDescription"}                       AlarmChannelMessage
     {"channelDeviceId", "channelName", "description", "snapPath", "recordPath",
      "longitude", "latitude", "alarmType", "alarmTime"}                        Alarm

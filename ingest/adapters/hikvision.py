@@ -1,6 +1,6 @@
 """Hikvision ISAPI: ``EventNotificationAlert`` as a camera or recorder posts it.
 
-    POST /api/v1/hooks/hikvision[?device=ID]     XML, or multipart with the XML and a picture
+    hook hikvision[?device=ID]     XML, or multipart with the XML and a picture
 
     element                              ours
     ?device=, else macAddress,           device; channel n > 1 of a recorder is {device}-n

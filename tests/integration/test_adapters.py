@@ -131,7 +131,7 @@ async def counted(ingest: Running, n: int) -> bool:
     return bool(await ingest.scalar("SELECT coalesce(sum(received), 0) >= %s FROM ledger_minute", n))
 
 
-async def test_a_bad_message_is_quarantined_with_its_field_and_stops_nobody(ingest: Running, broker: Broker) -> None:
+async def test_a_bad_message_is_quarantined_with_its_field_and_stops_none(ingest: Running, broker: Broker) -> None:
     after = {k: v for k, v in s.FRIGATE_REVIEW_AFTER.items() if k != "start_time"}
     async with device(broker) as publish:
         await publish("frigate/reviews", {"type": "new", "after": after})

@@ -5,6 +5,7 @@ import { Around } from "./around.js";
 import { copyText, fill, h } from "./dom.js";
 import { numberText, say, t, term } from "./i18n.js";
 import { ageNode, chips } from "./list.js";
+import { Pictures } from "./pictures.js";
 import { FILLS, NUMERALS, severityMark } from "./severity.js";
 import { dateTimeText, lagText, nowMs, parseMs, shortText, zoneLabel } from "./time.js";
 import { drawMeasured } from "./waveform.js";
@@ -60,8 +61,9 @@ export class Detail extends EventTarget {
     };
     const p = this.parts;
     this.around = new Around(api);
+    this.pictures = new Pictures(api);
     fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where,
-      h("section", { class: "card" }, p.why, p.plot, p.facts), p.duty, this.around.node, p.times, p.history));
+      h("section", { class: "card" }, p.why, this.pictures.node, p.plot, p.facts), p.duty, this.around.node, p.times, p.history));
     this.actions = new Actions({
       api, root: p.actions, changed: (alert) => this.dispatchEvent(new CustomEvent("alert", { detail: alert })),
       historyOf: async (id) => (await api.get(`alerts/${encodeURIComponent(id)}`)).history ?? [],
@@ -106,6 +108,7 @@ export class Detail extends EventTarget {
     clearTimeout(this.historyTimer);
     clearTimeout(this.measureTimer);
     this.dropPlot();
+    this.pictures.clear();
     this.root.hidden = true;
   }
 
@@ -159,6 +162,7 @@ export class Detail extends EventTarget {
     this.actions.show(this.alert);
     this.renderWhere();
     this.renderWhy();
+    this.pictures.show(this.alert);
     this.renderDuty();
     this.around.show(this.alert);
     this.renderTimes();
