@@ -124,8 +124,8 @@ def test_a_bridge_has_its_own_topics_and_no_others() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["#", "+/a", "$SYS/#", "sensors/#", "sensors", "runs/x/#", "hooks/#", "a b", "a/#\ntopic write #", "a/#/b", "a/b+",
-     "", "a/%u/#", "/a", "a/" + "x" * 300],
+    ["#", "+/a", "$SYS/#", "sensors/#", "sensors", "runs/x/#", "hooks/#", "a b", "a/#\ntopic write #", "a/#/b",
+     "a/b+", "", "a/%u/#", "/a", "a/" + "x" * 300],
 )  # fmt: skip
 def test_topics_of_a_bridge_that_reach_elsewhere_are_refused(pattern: str) -> None:
     with pytest.raises(EmbeddedError, match="cannot be a topic of a bridge"):
