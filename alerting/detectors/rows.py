@@ -7,8 +7,8 @@ thousand accelerometers. Pure: numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,45 @@ def grown(array: NDArray[Any], count: int, fill: float = 0) -> NDArray[Any]:
     out = np.full((size, *array.shape[1:]), fill, array.dtype)
     out[: len(array)] = array
     return out
+
+
+class DeviceState:
+    """A detector's memory: arrays with one row per device, grown together, saved and loaded together.
+
+    A detector names its arrays in ``FIELDS`` with what a new row holds, and makes
+    them with no rows in ``__init__``; their further dimensions are its own affair.
+    """
+
+    FIELDS: ClassVar[Mapping[str, float]]
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+
+    def rows_of(self, keys: Int32) -> Rows64:
+        """The rows of these device keys ``(n,)``; unseen devices get new ones."""
+        row = self.rows.of(keys)
+        n = len(self.rows)
+        if n > len(getattr(self, next(iter(self.FIELDS)))):
+            for name, fill in self.FIELDS.items():
+                setattr(self, name, grown(getattr(self, name), n, fill))
+        return row
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered, as copies: ``keys`` and each field, one row per device."""
+        n = len(self.rows)
+        return {"keys": self.rows.keys.copy(), **{name: getattr(self, name)[:n].copy() for name in self.FIELDS}}
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave; only into a detector that has seen nothing.
+
+        Raises ValueError when it is another kind of state (a field is missing or has another shape).
+        """
+        rows = self.rows_of(saved["keys"])
+        for name in self.FIELDS:
+            mine = getattr(self, name)
+            if name not in saved or saved[name].shape[1:] != mine.shape[1:]:
+                raise ValueError(f"saved state does not fit: {name}")
+            mine[rows] = saved[name]
 
 
 def rounds(rows: Rows64) -> Iterator[Rows64]:

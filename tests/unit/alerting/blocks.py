@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerting.default_rules import DEFAULT_RULES
-from alerting.rules import Rule, parse_rule, parse_rules
+from alerting.detectors.base import Rule
+from alerting.rules import parse_rule, parse_rules
 from domain.alerts import Detection
 from domain.devices import Device
 from domain.readings import Block, CameraEvent, Position, Readings, Waveforms

@@ -33,7 +33,7 @@ def test_the_defaults_are_valid_and_cover_every_detector() -> None:
 
 
 def test_levels_come_with_text_keys_from_json() -> None:
-    assert parse_rule(threshold()).settings.levels == {3: 60.0, 2: 75.0}  # type: ignore[union-attr]
+    assert parse_rule(threshold()).settings.levels == {3: 60.0, 2: 75.0}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
