@@ -23,7 +23,6 @@ import numpy as np
 from domain.errors import DatabaseUnavailable, PayloadError
 from domain.readings import Block
 from ingest import metrics
-from ingest.adapters.routes import Adapters
 from ingest.batching import Rows, assemble, mark_late, series_of
 from ingest.ledger import Account
 from ingest.messages import CLOCK_PROPERTY, Decoded, Message, Refusal, Rules, decode
@@ -31,12 +30,13 @@ from ingest.registry import Admitted, Registry
 from ingest.session import Arrivals, MqttSession
 from ingest.store import IngestStore
 from ingest.timeliness import Timeliness
-from ingest.topics import FOREIGN
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Sink = Callable[[Block], Awaitable[None]]
+Translate = Callable[[list[Decoded], list[Refusal]], list[Refusal]]
+"""Contents of other vendors' messages are put behind the first; the refusals that are left."""
 
 BATCH_MESSAGES_MAX = 10_000
 FINISH_WITHIN_S = 3.0
@@ -44,7 +44,10 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class IngestService:
-    """Joins session, decoding, registry and store; ``sink`` gets every committed block."""
+    """Joins session, decoding, registry and store; ``sink`` gets every committed block.
+
+    ``translate``: reads what is refused for its topic, other vendors' messages.
+    """
 
     def __init__(
         self,
@@ -55,9 +58,9 @@ class IngestService:
         sink: Sink,
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
-        adapters: Adapters | None = None,
+        translate: Translate = lambda decoded, refused: refused,
     ) -> None:
-        self._adapters = adapters or Adapters((), rules.zone)
+        self._translate = translate
         self._turn = asyncio.Lock()
         self._session = session
         self._store = store
@@ -105,23 +108,6 @@ class IngestService:
             self._session.acknowledge(epoch, ids)
             metrics.ACKNOWLEDGED.inc(len(ids))
         self._registry.heard(rows.device, {d.topic.run for d in admitted.decoded if d.topic.run}, self._now_us())
-
-    def _translate(self, decoded: list[Decoded], refused: list[Refusal]) -> list[Refusal]:
-        """What is refused for its topic goes to the adapters: contents behind ``decoded``; the refusals left.
-
-        What adapters ask of devices is published.
-        """
-        foreign = [refusal.message for refusal in refused if refusal.reason == FOREIGN]
-        if not foreign:
-            return refused
-        more, bad = self._adapters.translate(foreign)
-        decoded += more
-        for topic, payload in self._adapters.requests():
-            self._session.publish(topic, payload)
-        for (adapter, result), n in self._adapters.counts.items():
-            metrics.ADAPTED.labels(adapter, result).inc(n)
-        self._adapters.counts.clear()
-        return [*(refusal for refusal in refused if refusal.reason != FOREIGN), *bad]
 
     async def _assemble(self, admitted: Admitted) -> tuple[Rows, list[Refusal]]:
         rows, broken = assemble_or_refuse(admitted)

@@ -49,6 +49,7 @@ from ingest.service import IngestService
 from ingest.session import MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
+from ingest.translation import Translation
 from server.finding import Finding
 from server.hooks import HookIntake
 from server.settings import Settings
@@ -242,10 +243,11 @@ async def build(
                 (*SUBSCRIPTIONS, *adapters.filters),
                 retained_filters=adapters.retained_filters,
             )
+            translation = Translation(adapters, session.publish)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
             store = IngestStore(database_url)
             opened.push_async_callback(store.close)
-            ingest = IngestService(session, store, registry, rules, sink, adapters=adapters)
+            ingest = IngestService(session, store, registry, rules, sink, translate=translation)
             hooks = HookPorts(HookIntake(ingest, now_us), frozenset(settings.hooks), settings.hook_secrets)
             parts += [
                 ("broker session", session.run),

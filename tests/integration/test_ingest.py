@@ -27,6 +27,7 @@ from ingest.service import IngestService, Sink
 from ingest.session import Endpoint, MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
+from ingest.translation import Translation
 from tests.fix_stack import Broker
 from tests.waiting import until
 
@@ -87,7 +88,8 @@ async def running_ingest(
     async def keep(block: Block) -> None:
         blocks.append(block)
 
-    service = IngestService(session, store, registry, rules, sink or keep, adapters=adapters)
+    translation = Translation(adapters, session.publish)
+    service = IngestService(session, store, registry, rules, sink or keep, translate=translation)
     tasks = [asyncio.create_task(work) for work in (session.run(), service.run(), registry.follow(url))]
     try:
         await session.wait_connected(10)
