@@ -17,6 +17,7 @@ from starlette.responses import Response
 from api import queries
 from api.auth import Ports, SignedIn, require
 from api.filters import from_query
+from api.media import kept_links
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
 from api.queries import Reader, reading
 from api.schemas import (
@@ -134,7 +135,7 @@ async def find_alert(reader: Reader, alert_id: str, actor: Actor) -> dict[str, A
 
 
 def evidence_links(alert: Mapping[str, Any]) -> dict[str, str]:
-    """Where the samples and readings around the alert's window are, and its picture and clip."""
+    """Where the samples and readings around the alert's window are."""
     window = (alert.get("evidence") or {}).get("window")
     device = (alert.get("device") or {}).get("id")
     if not window or not device:
@@ -148,12 +149,9 @@ def evidence_links(alert: Mapping[str, Any]) -> dict[str, str]:
     if alert.get("exercise"):
         common["exercise"] = alert["exercise"]
     readings = {**common, "metric": alert["metric"]} if alert.get("metric") else common
-    features = (alert.get("evidence") or {}).get("features") or {}
-    shown = [what for what in ("snapshot", "clip") if features.get(f"{what}_url")]
     return {
         "waveforms": "/api/v1/waveforms?" + urlencode(common),
         "readings": "/api/v1/readings?" + urlencode(readings),
-        **{what: f"/api/v1/alerts/{alert['id']}/{what}" for what in shown},
     }
 
 
@@ -163,7 +161,8 @@ async def alert(session: SignedIn, ports: Ports, alert_id: Text) -> Response:
     async with reading(ports.pool) as reader:
         found = await find_alert(reader, alert_id, session.actor)
         history = await reader.rows(queries.HISTORY, {"id": alert_id})
-    evidence = {**(found.get("evidence") or {}), "links": evidence_links(found)}
+        links = evidence_links(found) | await kept_links(reader, ports.media, found)
+    evidence = {**(found.get("evidence") or {}), "links": links}
     return reply({**found, "evidence": evidence, "history": history})
 
 

@@ -61,6 +61,8 @@ async def test_a_posted_event_becomes_an_alert_with_its_picture(server: Server, 
         alert = await live.alert_of(CAMERA)
     assert alert["kind"] == "camera.intrusion"
     assert alert["evidence"]["features"]["objects"] == ["human"]
+    full = await http.get(f"/alerts/{alert['id']}", headers={"Authorization": f"Bearer {token}"})
+    assert full.json()["evidence"]["links"]["snapshot"] == f"/api/v1/alerts/{alert['id']}/snapshot"
     picture = await http.get(f"/alerts/{alert['id']}/snapshot", headers={"Authorization": f"Bearer {token}"})
     assert (picture.status_code, picture.headers["content-type"], picture.content) == (200, "image/jpeg", JPEG)
     assert (await http.get(f"/alerts/{alert['id']}/snapshot")).status_code == 401

@@ -80,6 +80,7 @@ export class Detail extends EventTarget {
     clearTimeout(this.measureTimer);
     if (other) {
       this.history = [];
+      this.pictures.clear();
       this.root.querySelector(".detail-scroll").scrollTop = 0;
     }
     this.alert = alert;
@@ -145,6 +146,7 @@ export class Detail extends EventTarget {
         if (this.openId !== id) return;
         this.history = full.history ?? [];
         this.historyProblem = "";
+        this.pictures.show(full);
         if (full.version > this.alert.version) this.dispatchEvent(new CustomEvent("alert", { detail: full }));
         else if (full.timeline?.pushed && !this.alert.timeline?.pushed) {
           this.alert = { ...this.alert, timeline: full.timeline };
@@ -162,7 +164,6 @@ export class Detail extends EventTarget {
     this.actions.show(this.alert);
     this.renderWhere();
     this.renderWhy();
-    this.pictures.show(this.alert);
     this.renderDuty();
     this.around.show(this.alert);
     this.renderTimes();

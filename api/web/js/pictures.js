@@ -1,5 +1,5 @@
-// The picture and the clip of an alert, where the server keeps them. They need the token, so they
-// are fetched and shown from memory; a picture that was not fetched yet is asked for again.
+// The picture and the clip of an alert, where the server keeps them (links in its evidence). They need
+// the token, so they are fetched and shown from memory; what is still on its way is asked for again.
 
 import { fill, h } from "./dom.js";
 import { t } from "./i18n.js";
@@ -13,53 +13,54 @@ export class Pictures {
     this.api = api;
     this.node = h("div", { class: "pictures" });
     this.addresses = [];
-    this.key = "";
+    this.clear();
   }
 
-  /** Show what belongs to this alert; the same picture is not fetched twice. */
-  show(alert) {
-    const { snapshot_url: picture, clip_url: clip } = alert.evidence?.features ?? {};
-    const key = JSON.stringify([alert.id, picture ?? "", clip ?? ""]);
-    if (key === this.key) return;
-    this.clear();
+  /** Show what belongs to this alert, as `GET alerts/{id}` gave it; the same picture is not fetched twice. */
+  show(alert, tries = TRIES) {
+    clearTimeout(this.timer);
+    const { links = {}, features = {} } = alert.evidence ?? {};
+    const key = `${alert.id} ${features.snapshot_url ?? ""} ${features.clip_url ?? ""}`;
+    if (key !== this.key) this.clear();
     this.key = key;
-    if (picture) this.load(key, `alerts/${encodeURIComponent(alert.id)}/snapshot`, TRIES);
-    if (clip) this.node.append(this.clipButton(key, `alerts/${encodeURIComponent(alert.id)}/clip`));
+    if (links.snapshot && !this.shown.has("snapshot")) this.picture(key, `alerts/${encodeURIComponent(alert.id)}/snapshot`);
+    if (links.clip && !this.shown.has("clip")) this.clip(key, `alerts/${encodeURIComponent(alert.id)}/clip`);
+    const missing = (features.snapshot_url && !links.snapshot) || (features.clip_url && !links.clip);
+    if (missing && tries > 1) this.timer = setTimeout(() => this.again(key, alert.id, tries - 1), AGAIN_MS);
   }
 
   clear() {
     clearTimeout(this.timer);
     this.addresses.forEach((address) => URL.revokeObjectURL(address));
     this.addresses = [];
+    this.shown = new Set();
     this.key = "";
     fill(this.node);
   }
 
-  async load(key, path, tries) {
-    try {
-      const address = await this.address(path);
-      if (key !== this.key) return;
-      this.node.prepend(h("img", { src: address, alt: t("picture.alt"), class: "picture" }));
-    } catch {
-      // It may come in a moment, or never: its address stays among the facts.
-      if (key === this.key && tries > 1) this.timer = setTimeout(() => this.load(key, path, tries - 1), AGAIN_MS);
-    }
+  async again(key, id, tries) {
+    const full = await this.api.get(`alerts/${encodeURIComponent(id)}`).catch(() => null);
+    if (full && key === this.key) this.show(full, tries);
   }
 
-  clipButton(key, path) {
+  async picture(key, path) {
+    this.shown.add("snapshot");
+    const address = await this.address(path).catch(() => null);
+    if (address && key === this.key) this.node.prepend(h("img", { src: address, alt: t("picture.alt"), class: "picture" }));
+  }
+
+  clip(key, path) {
+    this.shown.add("clip");
     const button = h("button", {
       type: "button", class: "copy",
       onclick: async () => {
         button.disabled = true;
-        try {
-          const address = await this.address(path, CLIP_MS);
-          if (key === this.key) button.replaceWith(h("video", { src: address, controls: true, class: "picture" }));
-        } catch {
-          button.textContent = t("picture.no_clip");
-        }
+        const address = await this.address(path, CLIP_MS).catch(() => null);
+        if (!address) button.textContent = t("picture.no_clip");
+        else if (key === this.key) button.replaceWith(h("video", { src: address, controls: true, class: "picture" }));
       },
     }, t("picture.clip"));
-    return button;
+    this.node.append(button);
   }
 
   async address(path, withinMs) {
