@@ -12,7 +12,8 @@
 
 Persons are left out: before anything else, ``without_persons`` keeps only the fields above, so
 that faces, plates, names, features, pictures and the objects' own ids reach neither the
-tables nor quarantine. Lists of faces and persons are dropped whole. The hook is off until
+tables nor quarantine. Registering and keep-alive (``/VIID/…``) are not spoken: a bridge that
+subscribes posts the notifications here. Lists of faces and persons are dropped whole. The hook is off until
 settings turn it on.
 """
 
