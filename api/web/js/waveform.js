@@ -188,7 +188,9 @@ export async function drawMeasured(container, api, alert) {
       if (!container.isConnected) return nothing("");
       if (joined.time.length) return drawWaveform(container, alert, joined);
     }
-    const rows = alert.metric ? await readingsOf(api, alert) : [];
+    // A camera's score is no reading: there is nothing to draw of it.
+    const measured = alert.metric && !alert.kind?.startsWith("camera.");
+    const rows = measured ? await readingsOf(api, alert) : [];
     if (!container.isConnected) return nothing("");
     return rows.length ? drawReadings(container, alert, rows) : nothing(t("plot.nothing"));
   } catch (error) {
