@@ -129,12 +129,3 @@ def test_the_account_adds_up_per_device_and_minute() -> None:
     ledger = Account(KEYS).rows(rows, np.array([True, False]), refused)
     assert [row.counts() for row in ledger] == [(1, 3, 1, 1, 0, 1), (0, 1, 0, 0, 0, 1)]
     assert all(r.received == r.stored + r.duplicate + r.rejected + r.quarantined for r in ledger)
-
-
-def test_an_event_of_one_type_does_not_make_one_of_another_late() -> None:
-    def event(type_: str, t: float) -> Message:
-        body = {"event_id": f"{type_}{t}", "phase": "start", "t": t, "type": type_}
-        return message("cameras/A/events", body)
-
-    rows, _ = rows_of(event("car", NOW_S), event("fire", NOW_S - 5), event("fire", NOW_S - 6))
-    assert [e.late for _, e in rows.camera_events] == [False, False, True]
