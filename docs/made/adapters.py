@@ -6,7 +6,7 @@ import ast
 import re
 from importlib import import_module
 
-from docs.made.markdown import code, table
+from docs.made.markdown import code, number, table
 from ingest.adapters.catalogue import ADAPTERS
 from ingest.adapters.event_types import TYPES
 from ingest.adapters.metric_names import KNOWN, UNIT_SUFFIX
@@ -24,6 +24,7 @@ def section(name: str) -> str:
     assert module.__file__ is not None
     with open(module.__file__, encoding="utf-8") as source:
         text = ast.get_docstring(ast.parse(source.read())) or ""
+    text = re.sub(r"\b[A-Z]+(?:_[A-Z]+)*_(?:MAX|S)\b", lambda m: number(getattr(module, m[0])), text)
     way = "HTTP and MQTT" if name in HOOKS_KNOWN else "MQTT"
     parts = [f"### `{name}`", f"By {way}."]
     for block in re.split(r"\n\n(?=\S)|\n\n(?=    )", text):
