@@ -21,7 +21,7 @@ State: for each edge node its aliases, its devices and the last ``seq``; at most
 NODES_MAX nodes, the one not heard for longest is forgotten, and ALIASES_MAX aliases a
 node. Births are not kept over a restart: data with an alias that nobody has explained
 goes to quarantine as ``unknown_alias``, and the node is asked for a rebirth, at most once
-in REBIRTH_EVERY_S.
+in REBIRTH_EVERY_S seconds.
 """
 
 from __future__ import annotations
