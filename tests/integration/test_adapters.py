@@ -156,7 +156,7 @@ async def test_sparkplug_asks_for_a_rebirth_over_the_broker(ingest: Running, bro
         await node.publish("spBv1.0/G1/NDATA/E9", data, qos=1)
         async with asyncio.timeout(10):
             asked = await anext(aiter(node.messages))
-        assert b"Node Control/Rebirth" in bytes(asked.payload)  # type: ignore[arg-type]
+        assert b"Node Control/Rebirth" in bytes(asked.payload)
         await node.publish("spBv1.0/G1/NBIRTH/E9", s.NBIRTH, qos=1)
         data = s.sparkplug(1, NOW_US // 1000, {"alias": 7, "float_value": 2.5})
         await node.publish("spBv1.0/G1/NDATA/E9", data, qos=1)

@@ -14,7 +14,6 @@ import pytest
 
 from db.media import MediaFolder
 from domain.errors import PayloadError
-from ingest.media import fetch as fetching
 from ingest.media.fetch import Failed, Refused, fetch
 from ingest.media.hosts import AllowedHost, Target, target
 
@@ -135,7 +134,7 @@ def test_a_name_that_resolves_to_another_network_is_not_connected_to(
     def private(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(fetching.socket, "getaddrinfo", private)
+    monkeypatch.setattr(socket, "getaddrinfo", private)
     with pytest.raises(Refused, match=r"127\.0\.0\.1"):
         get(f"http://cams.example.com:{port}/a.jpg", f"cams.example.com:{port}")
 

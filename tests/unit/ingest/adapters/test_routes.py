@@ -86,7 +86,7 @@ def test_a_mistake_of_ours_is_quarantined_not_raised(monkeypatch: pytest.MonkeyP
     def broken(_: object) -> list[object]:
         raise KeyError("ours")
 
-    monkeypatch.setitem(catalogue.ADAPTERS, "tasmota", lambda ports: broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(catalogue.ADAPTERS, "tasmota", lambda ports: broken)
     adapters = Adapters([Route("tele/#", "tasmota")], ZONE)
     _, (refusal,) = adapters.translate([message("tele/x/SENSOR", b"{}")])
     assert (refusal.reason, "tasmota: KeyError" in refusal.detail) == ("decoder_error", True)
