@@ -8,13 +8,14 @@ NO_INDEX = { echo "the package index cannot be reached (or lacks a pinned packag
 docs/howto/operate.md"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit bench docs lock clean
+.PHONY: help run test check unit bench fuzz docs lock clean
 
 help:
 	@echo "make run     the demo city with its page, in the foreground; Ctrl-C stops it"
 	@echo "make test    all tests, on a real database and broker"
 	@echo "make check   lint, types, import rules, unit tests"
 	@echo "make bench   benchmarks, as tables"
+	@echo "make fuzz    garbage into every decoder of other vendors' formats, for a minute"
 	@echo "make docs    the parts of docs/ that are made from code"
 
 # The environment is made anew when the lock or the Python version changes.
@@ -43,6 +44,11 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+# atheris has no wheel for every Python: without it the property tests run longer instead.
+fuzz: $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: atheris || true
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 docs: $(READY)
 	$(BIN)/python -m docs.make

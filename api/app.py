@@ -22,7 +22,9 @@ from api.routes import (
     cameras,
     devices,
     duties,
+    hooks,
     ledger,
+    media,
     operations,
     places,
     received,
@@ -36,6 +38,9 @@ from api.static import Page
 from api.version import VERSION
 
 PREFIX = "/api/v1"
+ROUTES = (
+    sessions, alerts, duties, media, devices, received, ledger, hooks, vehicles, places, cameras, zones, stats,
+)  # fmt: skip
 BODY_BYTES_MAX = 256 * 1024
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -73,11 +78,13 @@ def create_app(ports: ApiPorts) -> FastAPI:
     app.state.ports = ports
     app.state.door = Door(ports)
     problems.install(app)
-    app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
+    app.add_middleware(
+        BodyLimit, bytes_max=BODY_BYTES_MAX, larger={f"{PREFIX}/hooks/": hooks.BODY_BYTES_MAX}
+    )
     app.add_middleware(Measured)
     app.add_middleware(SafeHeaders)
     app.include_router(operations.router)
-    for module in (sessions, alerts, duties, devices, received, ledger, vehicles, places, cameras, zones, stats):
+    for module in ROUTES:
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(documents())
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/live", live))

@@ -30,6 +30,10 @@ LOGIN_BURST = 8
 LOGIN_EVERY_S = 5.0
 LOGIN_BURST_ADDRESS = 40
 LOGIN_EVERY_S_ADDRESS = 1.0
+HOOK_BURST = 20
+HOOK_EVERY_S = 3.0
+"""Wrong secrets of hooks, by address."""
+
 HASHING_AT_ONCE = 2
 
 PERMISSIONS: dict[str, frozenset[str]] = {
@@ -38,13 +42,15 @@ PERMISSIONS: dict[str, frozenset[str]] = {
         {"acknowledge", "assign", "comment", "shelve", "unshelve", "close", "reopen", "users.read", "ledger.read"}
     ),
     "engineer": frozenset(
-        {"comment", "shelve", "unshelve", "devices.write", "quarantine.read", "quarantine.replay", "ledger.read",
-         "users.read"}
+        {
+            "comment", "shelve", "unshelve", "devices.write", "quarantine.read", "quarantine.replay", "ledger.read",
+            "users.read", "hooks.write",
+        }
     ),
     "operator": frozenset(
         {
             "acknowledge", "assign", "comment", "shelve", "unshelve", "close", "reopen",
-            "devices.write", "quarantine.read", "quarantine.replay", "ledger.read", "users.read",
+            "devices.write", "quarantine.read", "quarantine.replay", "ledger.read", "users.read", "hooks.write",
         }
     ),
 }  # fmt: skip
@@ -80,6 +86,7 @@ class Door:
         self.ports = ports
         self.by_user = Throttle(burst=LOGIN_BURST, every_s=LOGIN_EVERY_S)
         self.by_address = Throttle(burst=LOGIN_BURST_ADDRESS, every_s=LOGIN_EVERY_S_ADDRESS)
+        self.by_hook = Throttle(burst=HOOK_BURST, every_s=HOOK_EVERY_S)
         self.hashing = asyncio.Semaphore(HASHING_AT_ONCE)
 
     def now(self) -> datetime:

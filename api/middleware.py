@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
         "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
         "style-src 'self' 'unsafe-inline'",
         "connect-src 'self' ws: wss:",
         "worker-src 'self' blob:",
@@ -85,20 +87,26 @@ class Measured:
 
 
 class BodyLimit:
-    """Middleware: 413 for a body over ``bytes_max``, told by its length or met while reading."""
+    """Middleware: 413 for a body over ``bytes_max``, told by its length or met while reading.
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    ``larger``: beginnings of paths with a bound of their own.
+    """
+
+    def __init__(self, app: ASGIApp, bytes_max: int, larger: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.bytes_max = bytes_max
+        self.larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse at once when the length is given, else count."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        detail = f"a body has at most {self.bytes_max} bytes"
+        path = scope["path"]
+        bytes_max = next((n for start, n in self.larger.items() if path.startswith(start)), self.bytes_max)
+        detail = f"a body has at most {bytes_max} bytes"
         length = Headers(scope=scope).get("content-length", "0")
-        if length.isdigit() and int(length) > self.bytes_max:
+        if length.isdigit() and int(length) > bytes_max:
             await problem(413, detail)(scope, receive, send)
             return
         taken = 0
@@ -107,7 +115,7 @@ class BodyLimit:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.bytes_max:
+            if taken > bytes_max:
                 raise HTTPException(413, detail)
             return message
 

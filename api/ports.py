@@ -6,10 +6,11 @@ The API imports neither ingest nor alerting: it knows their verbs only.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from api.hub import Hub
+from db.media import MediaFolder
 from db.pool import Pool
 from domain.people import Actor
 from domain.places import Duty, Place
@@ -101,13 +102,32 @@ class PlaceDevice(Protocol):
         ...
 
 
+class TakeHook(Protocol):
+    """Hand a vendor's message over to ingest."""
+
+    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> None:
+        """Returns once it is committed or quarantined. Raises: DatabaseUnavailable."""
+        ...
+
+
+@dataclass(slots=True)
+class HookPorts:
+    """The HTTP intake: which adapters are open, their secrets (adapter → secret), and how many are under way."""
+
+    take: TakeHook
+    adapters: frozenset[str]
+    secrets: Mapping[str, str] = field(repr=False)
+    under_way: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ApiPorts:
     """All that ``create_app`` is given.
 
     ``readiness``: the checks of ``/readyz`` beside the API's own; ``now_us``: the
     wall clock, microseconds since 1970; ``demo``: demo accounts exist; ``run_mode``:
-    all | ingest | api; ``ground``: outlines and addresses as they are now.
+    all | ingest | api; ``ground``: outlines and addresses as they are now; ``hooks``:
+    None in a process without ingest; ``media``: the folder of pictures and clips.
     """
 
     pool: Pool
@@ -124,3 +144,5 @@ class ApiPorts:
     on_duty: OnDuty = desk_only
     ground: GroundAt = empty_ground
     search: Search = no_search
+    hooks: HookPorts | None = None
+    media: MediaFolder | None = None

@@ -571,3 +571,4 @@ ORDER BY started_at DESC, id DESC LIMIT %(limit)s
 ALL_TRIPS = TRIPS.replace(
     "WHERE device = %(device)s", f"WHERE {_OF_EXERCISE} AND (%(state)s::text IS NULL OR state = %(state)s)"
 )
+MEDIA: LiteralString = "SELECT state, reason, name FROM media WHERE url = %(url)s"

@@ -8,6 +8,7 @@ put aside.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +31,11 @@ from ingest.messages import Decoded
 from ingest.timeliness import Timeliness
 
 PACKETS, POSITIONS, CAMERA_EVENTS = 1, 2, 3
+EVENT_TYPE_SERIES = 1 << 23
+EVENT_TYPE_MASK = 0x3FF
+"""A camera's events of one type are a series of their own, as its detector takes them: a tracked car
+must not make a fire late. Types are hashed to so many series, so that senders cannot grow them without end."""
+
 READINGS_SERIES_OFFSET = 4
 """Series numbers 1..3 of a device are its packets, positions and camera events; its metrics follow."""
 
@@ -189,23 +195,26 @@ def mark_late(rows: Rows, timeliness: Timeliness) -> None:
 
     clock = np.fromiter((d.clock_us for d in rows.decoded), dtype=np.int64, count=n)
 
-    def late(series: int, found: Sequence[tuple[int, int, int]]) -> list[bool]:
-        """Of (message, device, event time) rows of one kind."""
-        message, device, time_us = np.array(found, dtype=np.int64).reshape(-1, 3).T
-        kind = np.full(len(message), series, dtype=np.int64)
-        marks = timeliness.many(device.astype(np.int32), kind, time_us, clock[message], again[message])
+    def late(found: Sequence[tuple[int, int, int, int]]) -> list[bool]:
+        """Of (message, device, series, event time) rows of one kind."""
+        message, device, series, time_us = np.array(found, dtype=np.int64).reshape(-1, 4).T
+        marks = timeliness.many(device.astype(np.int32), series, time_us, clock[message], again[message])
         return list(map(bool, marks))
 
-    found = [(m, device, packet.start_us) for m, device, packet, _ in rows.packets]
-    marks = late(PACKETS, found)
+    marks = late([(m, device, PACKETS, packet.start_us) for m, device, packet, _ in rows.packets])
     rows.packets = [(*row[:3], mark) for row, mark in zip(rows.packets, marks, strict=True)]
-    marks = late(POSITIONS, [(m, p.device, p.time_us) for m, p in rows.positions])
+    marks = late([(m, p.device, POSITIONS, p.time_us) for m, p in rows.positions])
     rows.positions = [(m, replace(p, late=mark)) for (m, p), mark in zip(rows.positions, marks, strict=True)]
     # The phases of one event may share a time, so only an earlier one is late.
-    marks = late(CAMERA_EVENTS, [(m, e.device, e.time_us - 1) for m, e in rows.camera_events])
+    marks = late([(m, e.device, event_series(e.type), e.time_us - 1) for m, e in rows.camera_events])
     rows.camera_events = [
         (m, replace(e, late=mark)) for (m, e), mark in zip(rows.camera_events, marks, strict=True)
     ]
+
+
+def event_series(type_: str) -> int:
+    """The series of a camera's events of this type."""
+    return EVENT_TYPE_SERIES + (zlib.crc32(type_.encode()) & EVENT_TYPE_MASK)
 
 
 def device_status(key: int, time_us: int, status: StatusMessage) -> DeviceStatus:

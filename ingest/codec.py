@@ -341,6 +341,11 @@ def decode_status(payload: bytes) -> StatusMessage:
 def decode_camera_event(payload: bytes) -> CameraEventMessage:
     """A camera's event; its time is checked by the caller. Raises: PayloadError."""
     message: CameraEventMessage = CAMERA_EVENT(payload)
+    return check_camera_event(message)
+
+
+def check_camera_event(message: CameraEventMessage) -> CameraEventMessage:
+    """The bounds that types do not say. Raises: PayloadError."""
     if message.score is not None and not 0 <= message.score <= 1:
         raise PayloadError("bad_score", f"score {message.score} is not in 0..1")
     if message.box is not None and not all(0 <= corner <= 1 for corner in message.box):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken from the broker", ["source"])
+RECEIVED = Counter("gridpulse_messages_received_total", "Messages taken, by mqtt or http", ["source"])
 ACKNOWLEDGED = Counter("gridpulse_messages_acknowledged_total", "Messages acknowledged after their commit")
 STORED = Counter("gridpulse_readings_stored_total", "Readings, packets and positions stored")
 DUPLICATES = Counter("gridpulse_duplicates_total", "Messages that were stored already")
 QUARANTINED = Counter("gridpulse_quarantined_total", "Messages kept in quarantine", ["reason"])
 IGNORED = Counter("gridpulse_messages_ignored_total", "Messages on our topics that are not for us (commands)")
+ADAPTED = Counter(
+    "gridpulse_adapter_messages_total",
+    "Messages of other vendors by adapter: taken, ignored, quarantined; and what adapters with state note",
+    ["adapter", "result"],
+)
 STORE_SECONDS = Histogram(
     "gridpulse_store_seconds",
     "Time of a commit",
@@ -29,3 +34,7 @@ SEQ_MISSING = Counter("gridpulse_seq_missing_total", "Numbers that devices skipp
 SEQ_FILLED = Counter("gridpulse_seq_filled_total", "Skipped numbers that came later")
 SEQ_GAPS_ENDED = Counter("gridpulse_seq_gaps_ended_total", "Gaps that ended: filled, lost or given up", ["outcome"])
 RESEND_ASKED = Counter("gridpulse_resend_asked_total", "Times devices were asked to send numbers again")
+MEDIA = Counter(
+    "gridpulse_media_total", "Pictures and clips by outcome: stored, refused, failed, removed", ["outcome"]
+)
+MEDIA_BYTES = Gauge("gridpulse_media_bytes", "Bytes of the pictures and clips that are kept")

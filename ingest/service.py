@@ -31,7 +31,7 @@ from ingest import metrics
 from ingest.batching import Rows, lay_out, mark_late, series_of
 from ingest.columns import ReadingColumns
 from ingest.ledger import Account
-from ingest.messages import Checked, Message, Refusal, Rules, decode, decode_block, joined
+from ingest.messages import Checked, Decoded, Message, Refusal, Rules, decode, decode_block, joined
 from ingest.pace import Pace
 from ingest.registry import Admitted, Registry
 from ingest.source import Deliveries, Source
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Sink = Callable[[Block], Awaitable[None]]
+Translate = Callable[[list[Decoded], list[Refusal]], list[Refusal]]
+"""Contents of other vendors' messages are put behind the first; the refusals that are left."""
 
 DECODE_AHEAD_BYTES = 64 * 1024
 """While a commit runs, decoding begins when so much has arrived: small pieces cost more a message."""
@@ -68,7 +70,10 @@ class _Committed:
 
 
 class IngestService:
-    """Joins a source, decoding, registry and store; ``sink`` gets every committed block."""
+    """Joins a source, decoding, registry and store; ``sink`` gets every committed block.
+
+    ``translate``: reads what is refused for its topic, other vendors' messages.
+    """
 
     def __init__(
         self,
@@ -79,8 +84,10 @@ class IngestService:
         sink: Sink,
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        translate: Translate = lambda decoded, refused: refused,
     ) -> None:
         self._source = source
+        self._translate = translate
         self._store = store
         self._registry = registry
         self._rules = rules
@@ -120,19 +127,18 @@ class IngestService:
                 task.cancel()
             await asyncio.gather(storing, looking, return_exceptions=True)
 
-    async def take(self, messages: Sequence[Message], came_by: str = "http") -> None:
+    async def submit(self, messages: Sequence[Message], came_by: str = "http") -> None:
         """Messages that came another way than from the source; returns once they are safe.
 
         ``run`` must be at work. Raises: nothing of the messages' own; bad ones go to quarantine.
         """
-        metrics.RECEIVED.labels(came_by).inc(len(messages))
         safe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def acknowledge() -> None:
             if not safe.done():  # whoever asked may have gone
                 safe.set_result(None)
 
-        await self._take([_Part(decode_or_one_by_one(messages, self._rules), acknowledge)])
+        await self._take([_Part(self._check(messages, came_by), acknowledge)])
         await safe
 
     # ------------------------------------------------------------ decode and commit
@@ -163,11 +169,16 @@ class IngestService:
     def _decode_next(self) -> None:
         group = self._arrived.popleft()
         messages = [message for deliveries in group for message in deliveries.messages]
-        metrics.RECEIVED.labels("mqtt").inc(len(messages))
-        checked = decode_or_one_by_one(messages, self._rules)
-        metrics.IGNORED.inc(len(messages) - len(checked.decoded) - len(checked.refused))
+        checked = self._check(messages, "mqtt")
         tokens = [deliveries.token for deliveries in group]
         self._decoded.append(_Part(checked, partial(self._acknowledge, tokens)))
+
+    def _check(self, messages: Sequence[Message], came_by: str) -> Checked:
+        """Messages counted and decoded, ours first, then those of other vendors."""
+        metrics.RECEIVED.labels(came_by).inc(len(messages))
+        ours = decode_or_one_by_one(messages, self._rules)
+        metrics.IGNORED.inc(len(messages) - len(ours.decoded) - len(ours.refused))
+        return Checked(ours.decoded, self._translate(ours.decoded, ours.refused), ours.readings)
 
     def _acknowledge(self, tokens: Sequence[Any]) -> None:
         for token in tokens:

@@ -111,12 +111,14 @@ class MqttSession:
         filters: Sequence[str],
         *,
         receive_max: int = RECEIVE_MAX,
+        retained_filters: frozenset[str] = frozenset(),
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._endpoint = Endpoint.parse(url)
         self._client_id = client_id
         self._filters = tuple(filters)
         self._receive_max = receive_max
+        self._retained_filters = retained_filters
         self._now_us = now_us
         self._pending: list[Deliveries[Token]] = []
         self._pending_bytes = 0
@@ -238,13 +240,18 @@ class MqttSession:
         ).write()
 
     def _subscribe_packet(self) -> bytes:
-        # Retained states come once, when the subscription is new, not on every reconnect.
+        # Retained states come once, when the subscription is new, not on every reconnect;
+        # those that an adapter learns from come each time, because it remembers nothing over a restart.
         filters = [
             mqtt5.TopicFilter(
                 pattern,
                 max_qos=mqtt5.QoS.AT_LEAST_ONCE,
                 no_local=True,
-                retain_handling=mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
+                retain_handling=(
+                    mqtt5.RetainHandling.SEND_ALWAYS
+                    if pattern in self._retained_filters
+                    else mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
+                ),
             )
             for pattern in self._filters
         ]

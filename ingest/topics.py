@@ -20,6 +20,7 @@ SUBSCRIPTIONS = ("sensors/#", "cameras/#", "vehicles/#", "runs/#")
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LIVE_RUN = "live"
+FOREIGN = "foreign_topic"
 TOPICS_CACHED = 1 << 18
 """Topic names that are taken apart once; beyond that the longest unused is forgotten."""
 
@@ -62,7 +63,7 @@ def parse_topic(topic: str) -> Topic | None:
     live = False
     if levels[0] == "runs":
         if len(levels) != 5 or not NAME.fullmatch(levels[1]):
-            raise PayloadError("foreign_topic", "expected runs/{run}/sensors|cameras|vehicles/{id}/…")
+            raise PayloadError(FOREIGN, "expected runs/{run}/sensors|cameras|vehicles/{id}/…")
         live = levels[1] == LIVE_RUN
         run = None if live else levels[1]
         levels = levels[2:]
@@ -70,7 +71,7 @@ def parse_topic(topic: str) -> Topic | None:
         return None
     kind = KINDS.get((levels[0], levels[2])) if len(levels) == 3 else None
     if kind is None:
-        raise PayloadError("foreign_topic", "no such topic in the contract, section 4")
+        raise PayloadError(FOREIGN, "no such topic in the contract, section 4")
     if not NAME.fullmatch(levels[1]):
         raise PayloadError("bad_id", "a device id is 1-64 of A-Za-z0-9._-")
     device_kind = "vibration" if kind == "waveform" else DEVICE_KINDS[levels[0]]

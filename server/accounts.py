@@ -22,25 +22,31 @@ CHANNEL = "broker_changed"
 POLL_S = 30.0
 
 UPSERT = """
-INSERT INTO broker_account (username, password_hash, gateway, children) VALUES (%s, %s, %s, %s)
+INSERT INTO broker_account (username, password_hash, gateway, children, topics) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (username) DO UPDATE SET password_hash = excluded.password_hash, gateway = excluded.gateway,
-    children = excluded.children, disabled = false
+    children = excluded.children, topics = excluded.topics, disabled = false
 """
 SET_PASSWORD = "UPDATE broker_account SET password_hash = %s WHERE username = %s RETURNING username"
 SET_DISABLED = "UPDATE broker_account SET disabled = %s WHERE username = %s RETURNING username"
 SELECT = """
-SELECT username, password_hash, gateway, children FROM broker_account WHERE NOT disabled ORDER BY username
+SELECT username, password_hash, gateway, children, topics FROM broker_account WHERE NOT disabled ORDER BY username
 """
 SELECT_IDS = "SELECT id FROM device WHERE run IS NULL AND NOT disabled ORDER BY id"
 EVERYTHING = "*"
 
 
 async def write_account(
-    conn: Connection, username: str, password: str, *, gateway: bool, children: Sequence[str]
+    conn: Connection,
+    username: str,
+    password: str,
+    *,
+    gateway: bool,
+    children: Sequence[str],
+    topics: Sequence[str] = (),
 ) -> None:
     """Let a device or gateway in under this password (its hash is kept)."""
     async with conn.transaction():
-        await conn.execute(UPSERT, [username, hash_password(password), gateway, list(children)])
+        await conn.execute(UPSERT, [username, hash_password(password), gateway, list(children), list(topics)])
         await notify(conn)
 
 
@@ -74,9 +80,9 @@ async def load_accounts(pool: Pool) -> list[BrokerAccount]:
     return [
         BrokerAccount(
             str(username), str(password_hash), "gateway" if gateway else "device",
-            expand([str(child) for child in children], ids),
+            expand([str(child) for child in children], ids), tuple(str(topic) for topic in topics),
         )
-        for username, password_hash, gateway, children in rows
+        for username, password_hash, gateway, children, topics in rows
     ]  # fmt: skip
 
 

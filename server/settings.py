@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from db.maintenance import Retention
 from domain.errors import SettingsError
+from ingest.media.hosts import AllowedHost
 
 PREFIX = "GRIDPULSE_"
 READINGS_DAYS, WAVEFORMS_DAYS, POSITIONS_DAYS = 90.0, 30.0, 30.0
 FILE = "gridpulse.toml"
+HOOKS = ("dahua", "gb28181", "hikvision")
+HOOKS_KNOWN = frozenset({*HOOKS, "gat1400"})
+SECRET_CHARACTERS_MIN = 16
 
 # Read by the test run and by the embedded stack's programs, not by the server.
 NOT_SETTINGS = frozenset({"GRIDPULSE_CACHE", "GRIDPULSE_REQUIRE_BROWSER"})
@@ -42,6 +46,15 @@ class Settings(BaseModel):
     timezone: str = Field("Asia/Shanghai", description="for device times without a zone, calendars, display")
     auto_register: bool = Field(False, description="unknown devices: register them, or quarantine")
     runs_as_live: bool = Field(False, description="whether runs may act as live traffic (demo, test homes)")
+    adapters: dict[str, str] = Field({}, description="other vendors' topics: filter=adapter, …")
+    frigate_url: str = Field("", description="address of Frigate's HTTP interface, for its pictures; empty = none")
+    hooks: tuple[str, ...] = Field(HOOKS, description="adapters open under POST /api/v1/hooks/{adapter}")
+    hook_secrets: dict[str, str] = Field({}, repr=False, description="adapter=secret, …; 16 characters at least")
+    media_hosts: tuple[str, ...] = Field(
+        (), description="hosts pictures and clips are fetched from: host, host:port=network, …; empty = none"
+    )
+    media_bytes_max: int = Field(10 * 2**30, ge=2**20, description="bytes of pictures and clips kept")
+    retention_days_media: float = Field(30.0, gt=0, description="days pictures and clips are kept")
     retention_days: float | None = Field(None, gt=0, description="days for all three tables at once")
     retention_days_readings: float | None = Field(None, gt=0, description="days readings are kept; 90")
     retention_days_waveforms: float | None = Field(None, gt=0, description="days waveforms are kept; 30")
@@ -77,6 +90,70 @@ class Settings(BaseModel):
         """Only an MQTT address."""
         if url and not url.startswith(("mqtt://", "mqtts://")):
             raise ValueError("must look like mqtt://user:password@host:1883")
+        return url
+
+    @field_validator("adapters", "hook_secrets", mode="before")
+    @classmethod
+    def pairs(cls, value: Any, about: ValidationInfo) -> Any:
+        """``a=b, c=d`` of the environment as a table: a topic filter may hold a =, and so may a secret."""
+        if not isinstance(value, str):
+            return value
+        parts = [part for part in value.split(",") if part.strip()]
+        found = [part.rpartition("=") if about.field_name == "adapters" else part.partition("=") for part in parts]
+        if not all(sign for _, sign, _ in found):
+            raise ValueError("a part of it has no =; it looks like name=value, name=value")
+        return {name.strip(): target.strip() for name, _, target in found}
+
+    @field_validator("hooks", "media_hosts", mode="before")
+    @classmethod
+    def words(cls, value: Any) -> Any:
+        """``a, b`` of the environment as a list."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("adapters")
+    @classmethod
+    def known_adapters(cls, table: dict[str, str]) -> dict[str, str]:
+        """Only filters and adapters that there are."""
+        if table:
+            from ingest.adapters.routes import parse_route
+
+            for pattern, name in table.items():
+                parse_route(pattern, name)
+        return table
+
+    @field_validator("hooks")
+    @classmethod
+    def known_hooks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Only adapters that may come over HTTP."""
+        if unknown := sorted(set(names) - HOOKS_KNOWN):
+            raise ValueError(f"{', '.join(unknown)}: there are {', '.join(sorted(HOOKS_KNOWN))}")
+        return names
+
+    @field_validator("hook_secrets")
+    @classmethod
+    def long_secrets(cls, secrets: dict[str, str]) -> dict[str, str]:
+        """Secrets that nobody guesses, for hooks that there are."""
+        for name, secret in secrets.items():
+            if name not in HOOKS_KNOWN:
+                raise ValueError(f"{name}: there are {', '.join(sorted(HOOKS_KNOWN))}")
+            if len(secret) < SECRET_CHARACTERS_MIN:
+                raise ValueError(f"the secret of {name} has fewer than {SECRET_CHARACTERS_MIN} characters")
+        return secrets
+
+    @field_validator("media_hosts")
+    @classmethod
+    def known_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        """Only hosts that can be read."""
+        for host in hosts:
+            AllowedHost.parse(host)
+        return hosts
+
+    @field_validator("frigate_url")
+    @classmethod
+    def web_url(cls, url: str) -> str:
+        """Only a web address."""
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must look like http://frigate:5000")
         return url
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,9 +26,10 @@ from alerting.trips.service import TripService
 from alerting.trips.store import PostgresTripStore
 from api.app import create_app
 from api.hub import Hub
-from api.ports import ApiPorts, Readiness
+from api.ports import ApiPorts, HookPorts, Readiness
 from db.listen import wakeups
 from db.maintenance import EVERY_S, maintain
+from db.media import MediaFolder
 from db.pool import Pool, connect, open_pool, unavailable
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable
@@ -39,8 +41,12 @@ from geo.locate import Locator
 from geo.store import CHANNEL as PLACES_CHANNEL
 from geo.store import notify_places, places_stamp
 from geo.timeline import Timeline, load_timeline
+from ingest.adapters.routes import Adapters, hook_route, parse_route
+from ingest.adapters.things import Options
 from ingest.gaps.service import GapService
 from ingest.gaps.store import GapStore
+from ingest.media.hosts import AllowedHost
+from ingest.media.service import Keeping, MediaService
 from ingest.messages import Rules
 from ingest.quarantine.replay import QuarantineReplay
 from ingest.quarantine.store import QuarantineStore
@@ -49,7 +55,9 @@ from ingest.service import IngestService
 from ingest.session import MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
+from ingest.translation import Translation
 from server.finding import Finding
+from server.hooks import HookIntake
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -255,6 +263,8 @@ async def build(
             parts.append(("duties", lambda: reread_duties(alerts)))
         session: MqttSession | None = None
         ingest: IngestService | None = None
+        hooks: HookPorts | None = None
+        media_folder = MediaFolder(settings.home / "media")
         if role != "api":
             assert mqtt_url is not None
 
@@ -273,16 +283,32 @@ async def build(
                 await alerts.handle(block)
                 await trips.handle(block)
                 hub.offer_block(block)
+                if block.camera_events:
+                    media.wake()
 
-            session = MqttSession(mqtt_url, INGEST_CLIENT_ID, SUBSCRIPTIONS)
+            adapters = make_adapters(settings)
+            media = MediaService(
+                pool,
+                media_folder,
+                [AllowedHost.parse(host) for host in settings.media_hosts],
+                Keeping(settings.retention_days_media, settings.media_bytes_max),
+            )
+            session = MqttSession(
+                mqtt_url,
+                INGEST_CLIENT_ID,
+                (*SUBSCRIPTIONS, *adapters.filters),
+                retained_filters=adapters.retained_filters,
+            )
             gaps = GapService(GapStore(pool), registry.device, session.publish, now_us)
             await gaps.start()
             opened.push_async_callback(gaps.close)
+            translation = Translation(adapters, session.publish)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
             store = IngestStore(database_url)
             opened.push_async_callback(store.close)
-            ingest = IngestService(session, store, registry, rules, sink)
-            quarantine = QuarantineReplay(QuarantineStore(pool), ingest.take)
+            ingest = IngestService(session, store, registry, rules, sink, translate=translation)
+            hooks = HookPorts(HookIntake(ingest, now_us), frozenset(settings.hooks), settings.hook_secrets)
+            quarantine = QuarantineReplay(QuarantineStore(pool), partial(ingest.submit, came_by="quarantine"))
             parts += [
                 ("broker session", session.run),
                 ("ingest", ingest.run),
@@ -290,6 +316,8 @@ async def build(
                 ("quarantine", lambda: quarantine.follow(database_url)),
                 ("last seen", registry.keep_heard),
                 ("alert clock", lambda: tick(alerts)),
+                ("pictures", media.run),
+                ("old pictures", media.sweep),
                 ("maintenance", lambda: keep_up(settings, database_url)),
             ]
 
@@ -315,8 +343,17 @@ async def build(
             run_mode=role,
             timezone=settings.timezone,
             on_duty=lambda unit, at_us: alerts.on_duty(unit, at_us).as_json(),
+            hooks=hooks,
+            media=media_folder,
         )
         yield House(parts, create_app(ports), pool)
+
+
+def make_adapters(settings: Settings) -> Adapters:
+    """The routes of the settings' topics, and of the hooks."""
+    routes = [parse_route(pattern, name) for pattern, name in settings.adapters.items()]
+    hooks = [hook_route(name) for name in settings.hooks]
+    return Adapters([*routes, *hooks], ZoneInfo(settings.timezone), Options(settings.frigate_url))
 
 
 def now_us() -> int:

@@ -25,6 +25,7 @@ ALLOWED = {
     "uvicorn": ("api/", "server/run.py"),
 }
 PURE = ("domain", "alerting/detectors", "alerting/lifecycle.py", "alerting/dispatch", "ingest/codec.py",
+        "ingest/adapters", "ingest/media/hosts.py",
         "ingest/batching.py", "ingest/timeliness.py", "ingest/ledger.py", "ingest/topics.py", "ingest/times.py",
         "geo/datum.py", "geo/locate.py", "geo/codes.py", "geo/polygons.py", "geo/grids.py",
         "geo/tracks.py", "alerting/trips/permits.py", "alerting/trips/trip.py", "alerting/trips/render.py",

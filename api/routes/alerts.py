@@ -17,6 +17,7 @@ from starlette.responses import Response
 from api import queries
 from api.auth import Ports, SignedIn, require
 from api.filters import from_query
+from api.media import kept_links
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
 from api.queries import Reader, reading
 from api.schemas import (
@@ -160,7 +161,8 @@ async def alert(session: SignedIn, ports: Ports, alert_id: Text) -> Response:
     async with reading(ports.pool) as reader:
         found = await find_alert(reader, alert_id, session.actor)
         history = await reader.rows(queries.HISTORY, {"id": alert_id})
-    evidence = {**(found.get("evidence") or {}), "links": evidence_links(found)}
+        links = evidence_links(found) | await kept_links(reader, ports.media, found)
+    evidence = {**(found.get("evidence") or {}), "links": links}
     return reply({**found, "evidence": evidence, "history": history})
 
 

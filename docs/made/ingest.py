@@ -63,7 +63,7 @@ def reasons_in_code() -> set[str]:
     a function returns (the registry's objections).
     """
     found: set[str] = set()
-    for path in sorted((ROOT / "ingest").glob("*.py")):
+    for path in sorted((ROOT / "ingest").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             match node:

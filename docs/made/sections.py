@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from alerting.detectors.catalogue import DETECTORS
-from docs.made import alerting, api, ingest, limits, server, storage
+from docs.made import adapters, alerting, api, ingest, limits, server, storage
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "settings": server.settings,
@@ -20,6 +20,11 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "scenarios": server.scenarios,
     **{f"payload-{name}": partial(ingest.payload, name) for name in ingest.PAYLOADS},
     **{f"limits-{name}": partial(limits.limits, name) for name in limits.LIMITS},
+    "adapters": adapters.adapters,
+    "hook-names": adapters.hook_names,
+    "metric-names": adapters.metric_names,
+    "unit-names": adapters.unit_names,
+    "event-types": adapters.event_types,
     "quarantine-reasons": ingest.quarantine_reasons,
     "transitions": alerting.transitions,
     "refusals": alerting.refusals,

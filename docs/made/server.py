@@ -25,6 +25,8 @@ def settings() -> str:
         shown = field.default
         if shown is None and name.startswith("retention_days_"):
             shown = f"{days[name.removeprefix('retention_days_')]:g}"
+        if isinstance(shown, tuple | dict):
+            shown = ", ".join(shown)
         text = str(shown).lower() if isinstance(shown, bool) else str(shown) if shown not in (None, "") else "empty"
         if isinstance(field.default, bool) and getattr(demo, name) != field.default:
             text += f" ({str(getattr(demo, name)).lower()} in the demo)"

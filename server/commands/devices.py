@@ -15,6 +15,7 @@ from db.pool import Connection, connect
 from domain.errors import GridpulseError, NotFound
 from server import accounts
 from server.connect import database_url
+from server.embedded.broker_accounts import is_bridge_filter
 from server.embedded.stack import running_urls
 from server.settings import load_settings
 from server.tables import print_table
@@ -44,6 +45,9 @@ def add(
     children: Annotated[
         list[str] | None, typer.Option(help="which devices a gateway speaks for: ids or globs, '*' = all")
     ] = None,
+    topics: Annotated[
+        list[str] | None, typer.Option(help="topic filters of another vendor that are this bridge's own")
+    ] = None,
     kind: Annotated[str, typer.Option(help="vibration, temperature, camera, vehicle, …")] = "sensor",
 ) -> None:
     """Let a device publish; prints its password once.
@@ -53,12 +57,15 @@ def add(
     check_name(device_id)
     if children and not gateway:
         raise typer.BadParameter("--children goes with --gateway")
+    check_topics(topics or [], gateway)
     password = secrets.token_urlsafe(18)
 
     async def work(conn: Connection) -> None:
         await register_devices(conn, [(device_id, None, "gateway" if gateway else kind)])
         await set_disabled(conn, device_id, False)
-        await accounts.write_account(conn, device_id, password, gateway=gateway, children=children or [])
+        await accounts.write_account(
+            conn, device_id, password, gateway=gateway, children=children or [], topics=topics or []
+        )
         await effective(device_id, password)
 
     on_database(work)
@@ -128,6 +135,15 @@ def check_name(device_id: str) -> None:
     """Raises: typer.BadParameter for an id the contract does not allow."""
     if not NAME.fullmatch(device_id):
         raise typer.BadParameter(f"{device_id!r}: an id is 1-64 of A-Za-z0-9._-")
+
+
+def check_topics(topics: list[str], gateway: bool) -> None:
+    """Raises: typer.BadParameter for filters that cannot be a bridge's own."""
+    if topics and not gateway:
+        raise typer.BadParameter("--topics goes with --gateway")
+    for pattern in topics:
+        if not is_bridge_filter(pattern):
+            raise typer.BadParameter(f"{pattern!r}: a bridge's topics begin with a name that is not Gridpulse's")
 
 
 async def effective(username: str, password: str) -> None:

@@ -27,6 +27,12 @@ Role = Literal["server", "simulator", "device", "gateway"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+#: A bridge's topics begin with a name that is not ours; a blank or a line's end would begin another rule.
+_FILTER = re.compile(
+    r"(?!(?:sensors|cameras|vehicles|runs|hooks)(?:/|$))"
+    r"[^+#$\s/%][^+#\s/%]*(?:/(?:\+|[^+#\s/%]*))*(?:/#)?"
+)
+
 #: Mosquitto's own count. Our passwords are 192 random bits, so more rounds would add no
 #: safety, and the broker, which has one thread, computes them for every connection.
 _ITERATIONS = 101
@@ -47,12 +53,17 @@ _READS = ("sensors/{id}/command",)
 
 @dataclass(frozen=True)
 class BrokerAccount:
-    """One login of the broker. ``children``: ids a gateway may speak for, ``*`` = all."""
+    """One login of the broker.
+
+    ``children``: ids a gateway may speak for, ``*`` = all; ``topics``: filters of other
+    vendors' topics that are a bridge's own, to publish and to read (its commands come there).
+    """
 
     username: str
     password_hash: str = field(repr=False)
     role: Role
     children: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
 
 
 def hash_password(password: str, *, salt: bytes | None = None, iterations: int = _ITERATIONS) -> str:
@@ -89,6 +100,11 @@ def render_acl(accounts: Sequence[BrokerAccount]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_bridge_filter(pattern: str) -> bool:
+    """Whether a topic filter may be a bridge's own."""
+    return len(pattern) <= 256 and bool(_FILTER.fullmatch(pattern))
+
+
 def _topics(account: BrokerAccount) -> Iterator[str]:
     match account.role:
         case "server":
@@ -99,6 +115,7 @@ def _topics(account: BrokerAccount) -> Iterator[str]:
         case "device":
             yield from _own_topics(account.username)
         case "gateway":
+            yield from (f"topic readwrite {pattern}" for pattern in account.topics)
             if ANY_CHILD in account.children:
                 yield from _own_topics("+")
                 return
@@ -121,6 +138,9 @@ def _checked(accounts: Iterable[BrokerAccount]) -> Iterator[BrokerAccount]:
                 raise EmbeddedError(
                     f"{name!r} cannot be a broker account or child: use 1 to 64 of A-Z a-z 0-9 . _ -"
                 )
+        for pattern in account.topics:
+            if not is_bridge_filter(pattern):
+                raise EmbeddedError(f"{pattern[:60]!r} of {account.username!r} cannot be a topic of a bridge")
         if account.username == ANY_CHILD or account.username in seen:
             raise EmbeddedError(f"two broker accounts are called {account.username!r}: rename one")
         if not re.fullmatch(r"\$7\$\d+\$[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+", account.password_hash):

@@ -20,12 +20,14 @@ from paho.mqtt.properties import Properties
 
 from db.pool import Pool
 from domain.readings import Block
+from ingest.adapters.routes import Adapters
 from ingest.messages import Message, Rules
 from ingest.registry import Registry
 from ingest.service import IngestService, Sink
 from ingest.session import Endpoint, MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
+from ingest.translation import Translation
 from tests.fix_stack import Broker
 from tests.waiting import until
 
@@ -70,9 +72,14 @@ async def running_ingest(
     client_id: str = "",
     now_s: float = NOW_S,
     sink: Sink | None = None,
+    adapters: Adapters | None = None,
 ) -> AsyncIterator[Running]:
     client_id = client_id or f"test-ingest-{next(_ids)}"
-    session = MqttSession(broker.url, client_id, SUBSCRIPTIONS, now_us=lambda: int(now_s * 1e6))
+    adapters = adapters or Adapters((), rules.zone)
+    session = MqttSession(
+        broker.url, client_id, (*SUBSCRIPTIONS, *adapters.filters), retained_filters=adapters.retained_filters,
+        now_us=lambda: int(now_s * 1e6),
+    )  # fmt: skip
     store = IngestStore(url)
     registry = Registry(pool)
     await registry.load()
@@ -81,7 +88,8 @@ async def running_ingest(
     async def keep(block: Block) -> None:
         blocks.append(block)
 
-    service = IngestService(session, store, registry, rules, sink or keep)
+    translation = Translation(adapters, session.publish)
+    service = IngestService(session, store, registry, rules, sink or keep, translate=translation)
     tasks = [asyncio.create_task(work) for work in (session.run(), service.run(), registry.follow(url))]
     try:
         await session.wait_connected(10)
@@ -351,7 +359,7 @@ async def test_the_database_going_away_loses_nothing(ingest: Running, broker: Br
 async def test_messages_that_came_another_way_are_safe_when_take_returns(ingest: Running) -> None:
     good = json.dumps({"t": NOW_S, "values": {"a": 1}}).encode()
     messages = [Message("sensors/W-1/readings", body, NOW_S * 10**6, None, False, 0, None) for body in (good, b"{")]
-    await asyncio.wait_for(ingest.service.take(messages), 10)
+    await asyncio.wait_for(ingest.service.submit(messages), 10)
     assert await ingest.scalar("SELECT count(*) FROM reading") == 1
     assert await ingest.scalar("SELECT count(*) FROM quarantine") == 1
     assert [block.readings.value.tolist() for block in ingest.blocks] == [[1.0]]

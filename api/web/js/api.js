@@ -69,6 +69,16 @@ export class Api extends EventTarget {
     return this.request("GET", path, { query });
   }
 
+  /** A file that needs the token. */
+  async blob(path, withinMs = TIMEOUT_MS) {
+    const answer = await fetch(new URL(path, BASE), {
+      headers: { Authorization: `Bearer ${this.session?.token ?? ""}` },
+      signal: AbortSignal.timeout(withinMs), credentials: "same-origin",
+    });
+    if (!answer.ok) throw new ApiError(answer.status, await answer.json().catch(() => null));
+    return answer.blob();
+  }
+
   /** All items of a list, page after page, up to `most`. */
   async all(path, query, most = 5000) {
     const items = [];

@@ -6,6 +6,7 @@ import { copyText, fill, h } from "./dom.js";
 import { DutyCard } from "./duty.js";
 import { numberText, say, t, term } from "./i18n.js";
 import { ageNode, chips } from "./list.js";
+import { Pictures } from "./pictures.js";
 import { FILLS, NUMERALS, severityMark } from "./severity.js";
 import { dateTimeText, lagText, nowMs, parseMs, shortText, zoneLabel } from "./time.js";
 import { TripCard } from "./trips.js";
@@ -64,8 +65,9 @@ export class Detail extends EventTarget {
     this.around = new Around(api);
     this.duty = new DutyCard(api);
     this.trip = new TripCard(api);
+    this.pictures = new Pictures(api);
     fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where,
-      h("section", { class: "card" }, p.why, p.plot, p.facts), this.trip.node, this.duty.node, this.around.node, p.times, p.history));
+      h("section", { class: "card" }, p.why, this.pictures.node, p.plot, p.facts), this.trip.node, this.duty.node, this.around.node, p.times, p.history));
     this.actions = new Actions({
       api, root: p.actions, changed: (alert) => this.dispatchEvent(new CustomEvent("alert", { detail: alert })),
       historyOf: async (id) => (await api.get(`alerts/${encodeURIComponent(id)}`)).history ?? [],
@@ -82,6 +84,7 @@ export class Detail extends EventTarget {
     clearTimeout(this.measureTimer);
     if (other) {
       this.history = [];
+      this.pictures.clear();
       this.root.querySelector(".detail-scroll").scrollTop = 0;
     }
     this.alert = alert;
@@ -110,6 +113,7 @@ export class Detail extends EventTarget {
     clearTimeout(this.historyTimer);
     clearTimeout(this.measureTimer);
     this.dropPlot();
+    this.pictures.clear();
     this.root.hidden = true;
   }
 
@@ -146,6 +150,7 @@ export class Detail extends EventTarget {
         if (this.openId !== id) return;
         this.history = full.history ?? [];
         this.historyProblem = "";
+        this.pictures.show(full);
         if (full.version > this.alert.version) this.dispatchEvent(new CustomEvent("alert", { detail: full }));
         else if (full.timeline?.pushed && !this.alert.timeline?.pushed) {
           this.alert = { ...this.alert, timeline: full.timeline };

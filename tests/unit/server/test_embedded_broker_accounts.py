@@ -113,3 +113,20 @@ def test_a_hash_is_a_hash(password_hash: str) -> None:
 
 def test_the_hash_is_not_shown() -> None:
     assert HASH not in repr(BrokerAccount("a", HASH, "device"))
+
+
+def test_a_bridge_has_its_own_topics_and_no_others() -> None:
+    bridge = BrokerAccount("bridge", HASH, "gateway", (), ("zigbee2mqtt/#", "a/+/c"))
+    lines = render_acl([bridge]).splitlines()
+    assert "topic readwrite zigbee2mqtt/#" in lines
+    assert "topic readwrite a/+/c" in lines
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["#", "+/a", "$SYS/#", "sensors/#", "sensors", "runs/x/#", "hooks/#", "a b", "a/#\ntopic write #", "a/#/b",
+     "a/b+", "", "a/%u/#", "/a", "a/" + "x" * 300],
+)  # fmt: skip
+def test_topics_of_a_bridge_that_reach_elsewhere_are_refused(pattern: str) -> None:
+    with pytest.raises(EmbeddedError, match="cannot be a topic of a bridge"):
+        render_acl([BrokerAccount("bridge", HASH, "gateway", (), (pattern,))])

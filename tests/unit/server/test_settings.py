@@ -55,3 +55,41 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "gridpulse.toml").write_text("http_port = \n")
     with pytest.raises(SettingsError, match=r"gridpulse\.toml"):
         load_settings({}, tmp_path)
+
+
+def test_adapters_hooks_and_hosts_are_lists_and_tables_in_both_places(tmp_path: Path) -> None:
+    (tmp_path / "gridpulse.toml").write_text(
+        'media_hosts = ["cams.example.com"]\n[adapters]\n"frigate/#" = "frigate"\n"a/tele/#" = "tasmota@a."\n'
+    )
+    from_file = load_settings({}, tmp_path)
+    given = {
+        "GRIDPULSE_ADAPTERS": "frigate/#=frigate, a/tele/#=tasmota@a.",
+        "GRIDPULSE_MEDIA_HOSTS": "cams.example.com, frigate.lan:5000=10.0.0.0/8",
+        "GRIDPULSE_HOOKS": "gat1400,dahua",
+        "GRIDPULSE_HOOK_SECRETS": "dahua=base64-ends-so==",
+    }
+    from_environment = load_settings(given, tmp_path)
+    assert from_file.adapters == from_environment.adapters == {"frigate/#": "frigate", "a/tele/#": "tasmota@a."}
+    assert from_environment.media_hosts == ("cams.example.com", "frigate.lan:5000=10.0.0.0/8")
+    assert from_environment.hooks == ("gat1400", "dahua")
+    assert from_environment.hook_secrets == {"dahua": "base64-ends-so=="}
+    assert "base64" not in repr(from_environment)
+    assert "gat1400" not in load_settings({}, tmp_path).hooks
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GRIDPULSE_ADAPTERS", "frigate/#=fridge", "there is no adapter 'fridge'"),
+        ("GRIDPULSE_ADAPTERS", "sensors/#=tasmota", "Gridpulse's own"),
+        ("GRIDPULSE_ADAPTERS", "frigate/#", "GRIDPULSE_ADAPTERS: .*no ="),
+        ("GRIDPULSE_HOOKS", "hikvision, nobody", "nobody: there are dahua"),
+        ("GRIDPULSE_HOOK_SECRETS", "dahua=short", "fewer than 16"),
+        ("GRIDPULSE_MEDIA_HOSTS", "http://x/", "a host looks like"),
+        ("GRIDPULSE_FRIGATE_URL", "frigate:5000", "must look like http://"),
+    ],
+)
+def test_a_wrong_adapter_hook_or_host_is_named(tmp_path: Path, name: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        load_settings({name: value}, tmp_path)
+    assert "short" not in str(caught.value)
