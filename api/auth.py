@@ -38,12 +38,15 @@ PERMISSIONS: dict[str, frozenset[str]] = {
         {"acknowledge", "assign", "comment", "shelve", "unshelve", "close", "reopen", "users.read", "ledger.read"}
     ),
     "engineer": frozenset(
-        {"comment", "shelve", "unshelve", "devices.write", "quarantine.read", "ledger.read", "users.read"}
+        {
+            "comment", "shelve", "unshelve",
+            "devices.write", "rules.write", "quarantine.read", "ledger.read", "users.read",
+        }
     ),
     "operator": frozenset(
         {
             "acknowledge", "assign", "comment", "shelve", "unshelve", "close", "reopen",
-            "devices.write", "quarantine.read", "ledger.read", "users.read",
+            "devices.write", "rules.write", "quarantine.read", "ledger.read", "users.read",
         }
     ),
 }  # fmt: skip

@@ -13,7 +13,8 @@ class Device:
     """One registered device, camera or vehicle.
 
     ``key``: row number everywhere; ``run``: the exercise it belongs to, or None;
-    ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``.
+    ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``;
+    ``product``: maker's model, as rules name it.
     """
 
     key: int
@@ -28,3 +29,12 @@ class Device:
     mount: str = "foundation"
     period_s: float | None = None
     disabled: bool = False
+    product: str = ""
+    town: str | None = None
+    village: str | None = None
+    grid: str | None = None
+
+    @property
+    def place_code(self) -> str:
+        """The longest code known of where it is: cell, village, town, or nothing."""
+        return self.grid or self.village or self.town or ""

@@ -19,6 +19,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from fastapi import FastAPI
 
+from alerting.metrics import OWNERSHIP
+from alerting.recovery import Recovery
+from alerting.rulebook import RuleBook
 from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
 from alerting.trips.service import TripService
@@ -26,6 +29,7 @@ from alerting.trips.store import PostgresTripStore
 from api.app import create_app
 from api.hub import Hub
 from api.ports import ApiPorts, Readiness
+from db.lease import Lease
 from db.listen import wakeups
 from db.maintenance import EVERY_S, maintain
 from db.pool import Pool, connect, open_pool, unavailable
@@ -56,6 +60,7 @@ DIVISIONS_EVERY_S = 5.0
 DUTIES_EVERY_S = 30.0
 READY_WITHIN_S = 2.0
 TRIP_SEVERITY = 3
+BEGIN_AGAIN_S = 1.0
 
 Part = tuple[str, Callable[[], Awaitable[None]]]
 
@@ -188,7 +193,14 @@ async def build(
             now_us=now_us,
             zone=ZoneInfo(settings.timezone),
         )
-        await alerts.start()
+        book = RuleBook(pool, database_url, registry.devices, now_us)
+        lease = Lease(database_url, OWNERSHIP.set)
+        detecting = asyncio.Event()
+        if role == "api":
+            await alerts.start()
+        else:
+            await alerts.load_duties()  # the rest once this process is the one that detects
+            opened.push_async_callback(lease.release)
         hub = Hub(pool, database_url, now_us, locate=places.of_points, ingest_here=role != "api")
         finding = Finding(pool, lambda: places.locator)
         parts: list[Part] = [
@@ -214,7 +226,16 @@ async def build(
                 zone=ZoneInfo(settings.timezone),
             )
 
+            recovery = Recovery(pool, alerts, registry.device, registry.metric_names, now_us)
+
+            async def own() -> None:
+                await lease.acquire()
+                await begin(alerts, alert_store, recovery, registry)
+                detecting.set()
+                await lease.keep()
+
             async def sink(block: Block) -> None:
+                await lease.held.wait()
                 await alerts.handle(block)
                 await trips.handle(block)
                 hub.offer_block(block)
@@ -225,11 +246,14 @@ async def build(
             opened.push_async_callback(store.close)
             ingest = IngestService(session, store, registry, rules, sink)
             parts += [
-                ("broker session", session.run),
-                ("ingest", ingest.run),
+                ("owner of detection", own),
+                ("broker session", once(detecting, session.run)),
+                ("ingest", once(detecting, ingest.run)),
                 ("last seen", registry.keep_heard),
-                ("alert clock", lambda: tick(alerts)),
-                ("maintenance", lambda: keep_up(settings, database_url)),
+                ("alert clock", once(detecting, lambda: tick(alerts))),
+                ("rules", once(detecting, lambda: book.follow(alerts, lambda: registry.version))),
+                ("checkpoints", once(detecting, recovery.keep)),
+                ("maintenance", once(detecting, lambda: keep_up(settings, database_url))),
             ]
 
         def route(kind: str, severity: int, place: Place, **asked: Any) -> tuple[Sequence[Duty], Sequence[Any]]:
@@ -237,7 +261,8 @@ async def build(
             return routing.duties, routing.steps_json()
 
         async def readiness() -> Readiness:
-            return await check_readiness(pool, session, ingest)
+            standing_by = role != "api" and not detecting.is_set()
+            return await check_readiness(pool, session, ingest, standing_by=standing_by and lease.waiting)
 
         ports = ApiPorts(
             pool=pool,
@@ -254,6 +279,7 @@ async def build(
             run_mode=role,
             timezone=settings.timezone,
             on_duty=lambda unit, at_us: alerts.on_duty(unit, at_us).as_json(),
+            rules=book,
         )
         yield House(parts, create_app(ports), pool)
 
@@ -261,6 +287,32 @@ async def build(
 def now_us() -> int:
     """The wall clock, microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def once(begun: asyncio.Event, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """A part that waits until this process is the one that detects."""
+
+    async def run() -> None:
+        await begun.wait()
+        await work()
+
+    return run
+
+
+async def begin(
+    alerts: AlertService, store: PostgresAlertStore, recovery: Recovery, registry: Registry
+) -> None:
+    """Go on where the last owner of detection stopped: its rules, its memory, what it had stored."""
+    while True:
+        try:
+            await registry.load()
+            rules = await store.load_rules()
+            await alerts.set_rules(rules, {})
+            await recovery.recover(rules)
+            return
+        except DatabaseUnavailable as error:
+            log.info("detection begins later: %s", error)
+            await asyncio.sleep(BEGIN_AGAIN_S)
 
 
 async def tick(alerts: AlertService) -> None:
@@ -298,7 +350,7 @@ async def keep_up(settings: Settings, database_url: str) -> None:
 
 
 async def check_readiness(
-    pool: Pool, session: MqttSession | None, ingest: IngestService | None
+    pool: Pool, session: MqttSession | None, ingest: IngestService | None, *, standing_by: bool = False
 ) -> dict[str, dict[str, Any]]:
     """The checks of ``/readyz``: database, broker, and whether what arrives is stored at once."""
     checks: dict[str, dict[str, Any]] = {}
@@ -313,7 +365,9 @@ async def check_readiness(
         checks["database"] = {"ok": False, "detail": str(error)}
     except TimeoutError:
         checks["database"] = {"ok": False, "detail": f"no answer within {READY_WITHIN_S:.0f} s"}
-    if session is not None and ingest is not None:
+    if standing_by:
+        checks["detection"] = {"ok": True, "detail": "stands by: another process detects on this database"}
+    elif session is not None and ingest is not None:
         statistics = session.statistics()
         detail = "connected" if statistics.connected else statistics.last_error or "not connected yet"
         checks["broker"] = {"ok": statistics.connected, "detail": detail}

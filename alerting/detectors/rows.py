@@ -7,6 +7,7 @@ thousand accelerometers. Pure: numpy only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -30,6 +31,9 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __contains__(self, key: int) -> bool:
+        return key < len(self._row) and bool(self._row[key] >= 0)
 
     def of(self, keys: Int32) -> Rows64:
         """The rows of these device keys ``(n,)``; unseen devices get the next free rows."""
@@ -78,6 +82,13 @@ class DeviceState:
                 setattr(self, name, grown(getattr(self, name), n, fill))
         return row
 
+    def forget(self, device: int) -> None:
+        """Begin anew with this device, as if nothing had been seen of it."""
+        if device in self.rows:
+            row = self.rows.of(np.array([device], np.int32))
+            for name, fill in self.FIELDS.items():
+                getattr(self, name)[row] = fill
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """All that is remembered, as copies: ``keys`` and each field, one row per device."""
         n = len(self.rows)
@@ -94,6 +105,18 @@ class DeviceState:
             if name not in saved or saved[name].shape[1:] != mine.shape[1:]:
                 raise ValueError(f"saved state does not fit: {name}")
             mine[rows] = saved[name]
+
+
+def packed(memory: Any) -> NDArray[np.uint8]:
+    """What a detector of few devices remembers in objects, as an array: JSON."""
+    return np.frombuffer(json.dumps(memory, ensure_ascii=False).encode(), np.uint8).copy()
+
+
+def unpacked(saved: Mapping[str, NDArray[Any]]) -> Any:
+    """What ``packed`` was given; raises ValueError when there is none."""
+    if "json" not in saved:
+        raise ValueError("saved state does not fit: json")
+    return json.loads(saved["json"].tobytes())
 
 
 def rounds(rows: Rows64) -> Iterator[Rows64]:

@@ -50,6 +50,11 @@ class StaLtaSettings(RuleSettings):
     ratio; ``pga_severity``: severity to peak acceleration in gal.
     """
 
+    READS: ClassVar = frozenset({"waveforms"})
+    KEEPS: ClassVar = frozenset(
+        {"title", "on", "off", "floor_gal", "background_s", "dead_s", "trigger_s_max", "gap_s", "peak_factor"}
+    )
+
     sta_s: Positive = 1.0
     lta_s: Positive = 10.0
     on: Annotated[float, Field(gt=1)] = 3.0

@@ -42,6 +42,9 @@ class VibrationLimitSettings(RuleSettings):
     (severity 3) from 70 % on, as GB 50868-2013 has it for self-built houses.
     """
 
+    READS: ClassVar = frozenset({"readings", "waveforms"})
+    KEEPS: ClassVar = frozenset({"title", "clear_ratio", "clear_after_s", "peak_factor", "settle_s", "gap_s"})
+
     ppv_metric: str = "ppv_mm_s"
     freq_metric: str = "freq_hz"
     corner_hz: Annotated[float, Field(ge=0.1, le=4)] = 1.0

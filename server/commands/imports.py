@@ -43,6 +43,7 @@ from geo.store import (
 from geo.vector_files import SUFFIXES, read_vector
 from server.commands.import_checks import Held, hold_addresses, hold_devices, hold_outlines
 from server.commands.import_duties import TABLE_KINDS, import_table
+from server.commands.import_rules import import_rules
 from server.connect import database_url
 
 KINDS = ("regions", "grids", "addresses", "devices", "cameras", "places")
@@ -144,7 +145,7 @@ def import_command(
     what: Annotated[str, typer.Argument(help=", ".join((*KINDS, *TABLE_KINDS)), metavar="WHAT")],
     file: Annotated[
         Path,
-        typer.Argument(help="CSV; TOML (duties and its tables); GeoJSON, .shp or .gpkg (regions, grids)"),
+        typer.Argument(help="CSV; TOML (rules, duties and its tables); GeoJSON, .shp or .gpkg (regions, grids)"),
     ],
     datum: Annotated[
         str | None,
@@ -177,6 +178,8 @@ def import_command(
 
     Example: gridpulse import devices sensors.csv --datum gcj02 --dry-run
     """
+    if what == "rules":
+        raise typer.Exit(import_rules(file, dry_run=dry_run, strict=strict))
     if what in TABLE_KINDS:
         raise typer.Exit(import_table(what, file, dry_run=dry_run, strict=strict))
     if what not in KINDS:
