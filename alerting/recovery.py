@@ -33,7 +33,7 @@ from alerting.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, FED_AGAIN, ME
 from alerting.rule_backtest import rows_of
 from alerting.rules import memory_fits, parse_rule
 from alerting.service import AlertService
-from alerting.stored import Behind, events_behind, packets_behind, positions_behind, readings_behind
+from alerting.stored import Behind, events_behind, merged, packets_behind, positions_behind, readings_behind
 from db.pool import Connection, Pool, unavailable
 from domain.clock import from_us, to_us
 from domain.devices import Device
@@ -46,8 +46,10 @@ EVERY_S = 30.0
 SHARE_MAX = 0.05
 """A checkpoint that takes long is made seldom: at most this share of the time."""
 CATCH_UP_S = 30.0
-READINGS_EACH_MAX = 50_000
+DEVICES_AT_ONCE = 500
+EACH_MAX = 50_000
 PACKETS_EACH_MAX = 1_000
+"""Rows of one series that are fed again; a checkpoint is seldom more than a minute old."""
 NEW_SERIES_MAX = 100_000
 NEW_SINCE = timedelta(seconds=10)
 """``device.last_seen`` is written every few seconds."""
@@ -152,14 +154,19 @@ class Recovery:
         new = len(heard) * len(keys) <= NEW_SERIES_MAX
         series = {key: _series(fed, key, heard if new else {}) for key in keys}
         streams = {stream: _series(fed, stream, heard) for stream in (PACKETS, POSITIONS, CAMERA_EVENTS)}
-        async for block in readings_behind(conn, series, received_us, READINGS_EACH_MAX):
-            yield self._whole(block, READINGS_EACH_MAX)
-        async for block in packets_behind(conn, streams[PACKETS], received_us, PACKETS_EACH_MAX):
-            yield self._whole(block, PACKETS_EACH_MAX)
-        async for block in positions_behind(conn, streams[POSITIONS], received_us, PACKETS_EACH_MAX):
-            yield block
-        async for block in events_behind(conn, streams[CAMERA_EVENTS], received_us, READINGS_EACH_MAX):
-            yield block
+        everyone = np.unique(np.concatenate([b.device for b in (*series.values(), *streams.values())]))
+        for at in range(0, len(everyone), DEVICES_AT_ONCE):
+            group = everyone[at : at + DEVICES_AT_ONCE]
+            blocks: list[Block] = []
+            for stored in (
+                readings_behind(conn, {key: s.of(group) for key, s in series.items()}, received_us, EACH_MAX),
+                packets_behind(conn, streams[PACKETS].of(group), received_us, PACKETS_EACH_MAX),
+                positions_behind(conn, streams[POSITIONS].of(group), received_us, EACH_MAX),
+                events_behind(conn, streams[CAMERA_EVENTS].of(group), received_us, EACH_MAX),
+            ):
+                blocks += [self._whole(block) async for block in stored]
+            for block in merged(blocks):
+                yield block
 
     async def _heard(self, conn: Connection, saved_us: int) -> Mapping[int, int]:
         """Devices that may have sent something for the first time since then, and after when to look."""
@@ -167,14 +174,16 @@ class Recovery:
         back_us = to_us(from_us(saved_us) - NEW_BACK)
         return {key: 0 if run else back_us for key, run in rows}
 
-    def _whole(self, block: Block, each_max: int) -> Block:
-        """The block; series cut off at their bound are named and their episodes taken up from alerts."""
+    def _whole(self, block: Block) -> Block:
+        """The block; devices whose rows were cut off at their bound have their episodes taken up from alerts."""
         r = block.readings
-        series = Counter(zip(r.device.tolist(), r.metric.tolist(), strict=True)) if len(r) >= each_max else {}
-        cut = {device for (device, _), n in series.items() if n >= each_max}
+        cut: set[int] = set()
+        if len(r) >= EACH_MAX:
+            series = Counter(zip(r.device.tolist(), r.metric.tolist(), strict=True))
+            cut |= {device for (device, _), n in series.items() if n >= EACH_MAX}
         for w in block.waveforms:
-            if len(w) >= each_max:
-                cut |= {device for device, n in Counter(w.device.tolist()).items() if n >= each_max}
+            if len(w) >= PACKETS_EACH_MAX:
+                cut |= {device for device, n in Counter(w.device.tolist()).items() if n >= PACKETS_EACH_MAX}
         if cut:
             log.warning("%d devices have more rows after the checkpoint than are fed again", len(cut))
             self._alerts.resume_devices(cut)

@@ -22,7 +22,7 @@ from alerting.detectors.bank import DetectorBank
 from alerting.detectors.base import Rule
 from alerting.dispatch.windows import CITY_ZONE
 from alerting.lifecycle import REOPEN_US
-from alerting.stored import events_within, packets_within, positions_within, readings_within, with_data
+from alerting.stored import events_within, merged, packets_within, positions_within, readings_within, with_data
 from db.pool import Connection, connect, unavailable
 from domain.alerts import Detection
 from domain.clock import from_us, iso
@@ -234,13 +234,11 @@ async def _group(
     while at_us < asked.end_us:
         begun, rows = time.monotonic(), 0
         until = min(asked.end_us, at_us + round(span / timedelta(microseconds=1)))
-        async for stream, block in _slice(run, keys, at_us, until):
+        async for block in _slice(run, keys, at_us, until):
             found = await asyncio.to_thread(lambda block=block: (would.feed(block), did.feed(block)))
             for tally, said in zip(tallies, found, strict=True):
                 tally.take(said)
-            n = rows_of(block)
-            rows += n
-            run.rows[stream] += n
+            rows += rows_of(block)
         if run.over():
             return False
         at_us = until
@@ -256,22 +254,24 @@ async def _group(
     return True
 
 
-async def _slice(run: _Run, keys: Sequence[int], begin_us: int, end_us: int) -> AsyncIterator[tuple[str, Block]]:
-    """What the rule's detector looks at, of some devices, in event-time order per device and stream."""
-    settings = run.asked.proposed.settings
+async def _slice(run: _Run, keys: Sequence[int], begin_us: int, end_us: int) -> AsyncIterator[Block]:
+    """What the rule's detector looks at, of some devices, in event-time order per device."""
+    reads = run.asked.proposed.settings.READS
     begin, end = from_us(begin_us), from_us(end_us)
-    if "readings" in settings.READS:
-        async for block in readings_within(run.conn, keys, _metrics(run.asked), begin, end):
-            yield "readings", block
-    if "waveforms" in settings.READS:
-        async for block in packets_within(run.conn, keys, begin, end):
-            yield "packets", block
-    if "positions" in settings.READS:
-        async for block in positions_within(run.conn, keys, begin, end):
-            yield "positions", block
-    if "camera_events" in settings.READS:
-        async for block in events_within(run.conn, keys, begin, end):
-            yield "camera_events", block
+    streams = {
+        "readings": lambda: readings_within(run.conn, keys, _metrics(run.asked), begin, end),
+        "waveforms": lambda: packets_within(run.conn, keys, begin, end),
+        "positions": lambda: positions_within(run.conn, keys, begin, end),
+        "camera_events": lambda: events_within(run.conn, keys, begin, end),
+    }
+    blocks: list[Block] = []
+    for stream, stored in streams.items():
+        if stream in reads:
+            found = [block async for block in stored()]
+            run.rows[stream] += sum(map(rows_of, found))
+            blocks += found
+    for block in merged(blocks):
+        yield block
 
 
 def _metrics(asked: Asked) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 import numpy as np
 
 from db.pool import Connection
-from domain.clock import from_us, to_us
+from domain.clock import US_PER_S, from_us, to_us
 from domain.readings import Block, CameraEvent, Float64, Int32, Int64, Position, Readings, Waveforms
 
 PG_EPOCH_US = 946_684_800_000_000
@@ -98,6 +98,11 @@ class Behind:
 
     device: Int32
     after_us: Int64
+
+    def of(self, devices: Int32) -> Behind:
+        """Those of some devices."""
+        mine = np.isin(self.device, devices)
+        return Behind(self.device[mine], self.after_us[mine])
 
 
 def sampled(device: Int32, time_us: Int64) -> Int64:
@@ -206,6 +211,57 @@ async def with_data(
     keys = list(devices)
     asked = [keys, list(metrics), begin, end] if stream == "readings" else [keys, begin, end]
     return {row[0] for row in await (await conn.execute(WITH_DATA[stream], asked)).fetchall()}
+
+
+def merged(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The same rows, streams interleaved by the second in which each was complete, as they arrive live.
+
+    A detector that looks at two streams of a device must not see one of them whole before the other.
+    """
+    readings = [b.readings for b in blocks if len(b.readings)]
+    waveforms = [w for b in blocks for w in b.waveforms if len(w)]
+    positions = [p for b in blocks for p in b.positions]
+    events = [e for b in blocks for e in b.camera_events]
+    if bool(readings) + bool(waveforms) + bool(positions) + bool(events) < 2:
+        yield from blocks
+        return
+    r = joined(readings)
+    cuts = [r.time_us // US_PER_S, *(w.end_us // US_PER_S for w in waveforms)]
+    cuts += [np.array([row.time_us // US_PER_S for row in rows], np.int64) for rows in (positions, events)]
+    for second in np.unique(np.concatenate(cuts)).tolist():
+        spans = [slice(*np.searchsorted(cut, (second, second + 1)).tolist()) for cut in cuts]
+        packets = (_packets_of(w, span) for w, span in zip(waveforms, spans[1:-2], strict=True))
+        yield block(
+            _readings_of(r, spans[0]), tuple(w for w in packets if len(w)),
+            tuple(events[spans[-1]]), tuple(positions[spans[-2]]),
+        )  # fmt: skip
+
+
+def joined(parts: Sequence[Readings]) -> Readings:
+    """Readings of several blocks as one, in the order of time."""
+    if not parts:
+        return NO_READINGS
+    columns = [
+        np.concatenate(column)
+        for column in zip(*((p.device, p.metric, p.time_us, p.value, p.seq, p.received_us, p.late) for p in parts),
+                          strict=True)
+    ]  # fmt: skip
+    order = np.argsort(columns[2], kind="stable")
+    return Readings(*(column[order] for column in columns))
+
+
+def _readings_of(r: Readings, take: slice) -> Readings:
+    return Readings(
+        r.device[take], r.metric[take], r.time_us[take], r.value[take], r.seq[take], r.received_us[take],
+        r.late[take],
+    )  # fmt: skip
+
+
+def _packets_of(w: Waveforms, take: slice) -> Waveforms:
+    return Waveforms(
+        w.device[take], w.start_us[take], w.rate_hz, w.unit, w.samples[take], w.axes[take], w.seq[take],
+        w.received_us[take], w.late[take],
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- rows to columns
