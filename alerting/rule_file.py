@@ -35,7 +35,7 @@ from domain.errors import ImportFileError, SettingsError
 
 TABLES = ("rule", "rules")
 OPENS = re.compile(r"\s*\[\[\s*rules?\s*\]\]")
-WRONG = re.compile(r"rule [^:]+: (?:applies_to: )?([A-Za-z_]+)")
+WRONG = re.compile(r"rule [^:]+: (?:unknown |an )?([A-Za-z_]+)")
 
 
 @dataclass(slots=True)
@@ -80,8 +80,9 @@ def _toml(content: bytes, zone: ZoneInfo) -> list[tuple[str, Mapping[int, str], 
         raise ImportFileError(f"not TOML: {error}") from error
     if unknown := sorted(set(document) - set(TABLES)):
         raise ImportFileError(f"unknown table {unknown[0]!r}; write [[rule]] for each rule")
-    rows = [row for table in TABLES for row in document.get(table, [])]
-    if not all(isinstance(row, dict) for row in rows):
+    tables = [document.get(table, []) for table in TABLES]
+    rows = [row for table in tables if isinstance(table, list) for row in table]
+    if not all(isinstance(table, list) for table in tables) or not all(isinstance(row, dict) for row in rows):
         raise ImportFileError("write [[rule]] and what it is made of below it")
     lines = text.splitlines()
     opens = [number for number, line in enumerate(lines, 1) if OPENS.match(line)]

@@ -101,6 +101,7 @@ class Lease:
             else:
                 assert row is not None
                 if int(row[0]) != self.term:
+                    await self._close()
                     raise OwnershipLost(f"{row[1]} detects on this database now; start again to stand by for it")
                 if locked is not None and locked[0]:
                     self._hold()
