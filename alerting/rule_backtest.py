@@ -235,8 +235,7 @@ async def _group(
         begun, rows = time.monotonic(), 0
         until = min(asked.end_us, at_us + round(span / timedelta(microseconds=1)))
         async for block in _slice(run, keys, at_us, until):
-            found = await asyncio.to_thread(lambda block=block: (would.feed(block), did.feed(block)))
-            for tally, said in zip(tallies, found, strict=True):
+            for tally, said in zip(tallies, await asyncio.to_thread(_both, would, did, block), strict=True):
                 tally.take(said)
             rows += rows_of(block)
         if run.over():
@@ -254,11 +253,15 @@ async def _group(
     return True
 
 
+def _both(one: DetectorBank, other: DetectorBank, block: Block) -> tuple[list[Detection], list[Detection]]:
+    return one.feed(block), other.feed(block)
+
+
 async def _slice(run: _Run, keys: Sequence[int], begin_us: int, end_us: int) -> AsyncIterator[Block]:
     """What the rule's detector looks at, of some devices, in event-time order per device."""
     reads = run.asked.proposed.settings.READS
     begin, end = from_us(begin_us), from_us(end_us)
-    streams = {
+    streams: dict[str, Callable[[], AsyncIterator[Block]]] = {
         "readings": lambda: readings_within(run.conn, keys, _metrics(run.asked), begin, end),
         "waveforms": lambda: packets_within(run.conn, keys, begin, end),
         "positions": lambda: positions_within(run.conn, keys, begin, end),

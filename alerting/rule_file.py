@@ -86,7 +86,7 @@ def _toml(content: bytes, zone: ZoneInfo) -> list[tuple[str, Mapping[int, str], 
         raise ImportFileError("write [[rule]] and what it is made of below it")
     lines = text.splitlines()
     opens = [number for number, line in enumerate(lines, 1) if OPENS.match(line)]
-    found = []
+    found: list[tuple[str, Mapping[int, str], dict[str, Any]]] = []
     for number, row in enumerate(rows):
         begin = opens[number] if number < len(opens) else 1
         end = opens[number + 1] if number + 1 < len(opens) else len(lines) + 1

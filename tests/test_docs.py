@@ -186,7 +186,8 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_decisions_are_numbered_and_listed() -> None:
     records = sorted(path for path in DECISIONS.glob("*.md") if path.name != "README.md")
-    assert [int(path.name[:4]) for path in records] == list(range(1, len(records) + 1))
+    numbers = [int(path.name[:4]) for path in records]
+    assert len(set(numbers)) == len(numbers), "a number each; one may be missing while its page has not landed"
     for path in records:
         assert f"({path.name})" in text(DECISIONS / "README.md")
         assert all(f"**{part}.**" in text(path) for part in ("Context", "Decision", "Consequences")), path.name

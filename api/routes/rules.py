@@ -112,7 +112,7 @@ async def backtest_rule(
     """
     require(session.actor, "rules.write")
     proposed = None if body is None else body.model_dump(exclude_unset=True)
-    window = {
+    window: dict[str, Any] = {
         "begin_us": None if from_ is None else to_us(from_), "end_us": None if to is None else to_us(to),
         "seconds": seconds,
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ def alerts_of(server: Server, run: str) -> list[tuple[Any, ...]]:
         return conn.execute(ALERTS.encode(), [run]).fetchall()
 
 
+def has_alerts(server: Server, run: str, count: int) -> bool:
+    return len(alerts_of(server, run)) >= count
+
+
 def replayed(server: Server, path: Path, speed: str) -> str:
     """Replay it whole; the run's name once all of it is stored."""
     with psycopg.connect(server.database_url, autocommit=True) as conn:
@@ -91,7 +96,7 @@ def test_the_same_recording_gives_the_same_alerts_at_any_speed(tmp_path: Path) -
         for speed in ("4", "20", "max"):
             run = replayed(server, path, speed)
             # The last thing that happens is the end of the shaking's packets: wait for a state that stays.
-            server.wait(lambda run=run: len(alerts_of(server, run)) >= 5, f"alerts at speed {speed}")
+            server.wait(partial(has_alerts, server, run, 5), f"alerts at speed {speed}")
             found[speed] = alerts_of(server, run)
         assert found["20"] == found["4"]
         assert found["max"] == found["4"]

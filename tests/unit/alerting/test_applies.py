@@ -91,7 +91,7 @@ def test_each_device_is_judged_by_one_rule_of_a_slot() -> None:
 
 
 def test_a_rule_that_is_off_leaves_its_devices_to_the_next_and_equals_go_by_name() -> None:
-    smoke = {"applies_to": {"kinds": ["smoke"]}}
+    smoke: dict[str, Any] = {"applies_to": {"kinds": ["smoke"]}}
     assert hot(bank(rule("all"), rule("smoke", **smoke, enabled=False)), (2, 0, 70)) == [("all", 2)]
     assert hot(bank(rule("b"), rule("a")), (2, 0, 70)) == [("a", 2)]
 

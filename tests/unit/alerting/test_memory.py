@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,8 @@ def test_memory_of_another_kind_is_refused_and_the_detector_begins_anew() -> Non
 
 def test_a_large_memory_comes_in_parts() -> None:
     rows = 3 * PART_BYTES // 1000
-    memory = {"keys": np.arange(rows, dtype=np.int32), "x": np.random.default_rng(1).normal(size=(rows, 124))}
+    noise = np.random.default_rng(1).normal(size=(rows, 124))
+    memory: dict[str, Any] = {"keys": np.arange(rows, dtype=np.int32), "x": noise}
     parts = list(parts_of(memory))
     assert len(parts) == 3
     again = memory_of(parts)
