@@ -1,6 +1,6 @@
 """What detectors remember, as bytes that fit a database, and back. Pure.
 
-A memory is a few arrays. When they have one row per device (``keys`` among them) they
+A memory is a few arrays. When they have one row per device (or per series) they
 are cut by rows into parts of about ``PART_BYTES``, so that a hundred thousand devices
 are many small values instead of one large one. No pickle: the bytes can be read,
 but they cannot act.
@@ -25,8 +25,8 @@ LEVEL = 1
 
 def parts_of(memory: Memory) -> Iterator[bytes]:
     """The memory in parts, in order; at least one."""
-    rows = len(memory["keys"]) if "keys" in memory else 0
-    if not rows or any(len(array) != rows for array in memory.values()):
+    rows = max((len(array) for array in memory.values() if array.ndim), default=0)
+    if not rows or any(array.ndim == 0 or len(array) != rows for array in memory.values()):
         yield _packed(memory)
         return
     row_bytes = max(1, sum(array.nbytes for array in memory.values()) // rows)

@@ -28,12 +28,20 @@ import numpy as np
 from alerting.checkpoint_store import Row, Saved, read_all, replace_all
 from alerting.checkpoints import Memory, memory_of, parts_of
 from alerting.detectors.base import Rule
-from alerting.detectors.fed import CAMERA_EVENTS, PACKETS, POSITIONS, Fed
+from alerting.detectors.fed import CAMERA_EVENTS, PACKETS, POSITIONS, STATUSES, Fed
 from alerting.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, FED_AGAIN, MEMORY_DROPPED
-from alerting.rule_backtest import rows_of
 from alerting.rules import memory_fits, parse_rule
 from alerting.service import AlertService
-from alerting.stored import Behind, events_behind, merged, packets_behind, positions_behind, readings_behind
+from alerting.stored import (
+    Behind,
+    events_behind,
+    merged,
+    packets_behind,
+    positions_behind,
+    readings_behind,
+    rows_of,
+    statuses_behind,
+)
 from db.pool import Connection, Pool, unavailable
 from domain.clock import from_us, to_us
 from domain.devices import Device
@@ -46,10 +54,11 @@ EVERY_S = 30.0
 SHARE_MAX = 0.05
 """A checkpoint that takes long is made seldom: at most this share of the time."""
 CATCH_UP_S = 30.0
-DEVICES_AT_ONCE = 500
+ROWS_MAX = 10_000_000
 EACH_MAX = 50_000
 PACKETS_EACH_MAX = 1_000
 """Rows of one series that are fed again; a checkpoint is seldom more than a minute old."""
+OTHERS = (PACKETS, POSITIONS, CAMERA_EVENTS, STATUSES)
 NEW_SERIES_MAX = 100_000
 NEW_SINCE = timedelta(seconds=10)
 """``device.last_seen`` is written every few seconds."""
@@ -153,20 +162,23 @@ class Recovery:
         keys = [key for key, name in enumerate(self._metric_names()) if name]
         new = len(heard) * len(keys) <= NEW_SERIES_MAX
         series = {key: _series(fed, key, heard if new else {}) for key in keys}
-        streams = {stream: _series(fed, stream, heard) for stream in (PACKETS, POSITIONS, CAMERA_EVENTS)}
-        everyone = np.unique(np.concatenate([b.device for b in (*series.values(), *streams.values())]))
-        for at in range(0, len(everyone), DEVICES_AT_ONCE):
-            group = everyone[at : at + DEVICES_AT_ONCE]
-            blocks: list[Block] = []
-            for stored in (
-                readings_behind(conn, {key: s.of(group) for key, s in series.items()}, received_us, EACH_MAX),
-                packets_behind(conn, streams[PACKETS].of(group), received_us, PACKETS_EACH_MAX),
-                positions_behind(conn, streams[POSITIONS].of(group), received_us, EACH_MAX),
-                events_behind(conn, streams[CAMERA_EVENTS].of(group), received_us, EACH_MAX),
-            ):
-                blocks += [self._whole(block) async for block in stored]
-            for block in merged(blocks):
-                yield block
+        streams = {stream: _series(fed, stream, heard) for stream in OTHERS}
+        blocks: list[Block] = []
+        rows = 0
+        for stored in (
+            readings_behind(conn, series, received_us, EACH_MAX),
+            packets_behind(conn, streams[PACKETS], received_us, PACKETS_EACH_MAX),
+            positions_behind(conn, streams[POSITIONS], received_us, EACH_MAX),
+            events_behind(conn, streams[CAMERA_EVENTS], received_us, EACH_MAX),
+            statuses_behind(conn, streams[STATUSES], received_us, EACH_MAX),
+        ):
+            async for block in stored:
+                blocks.append(self._whole(block))
+                rows += rows_of(block)
+                if rows > ROWS_MAX:
+                    raise DatabaseUnavailable(f"there are more than {ROWS_MAX} of them")
+        for block in merged(blocks, across_devices=True):
+            yield block
 
     async def _heard(self, conn: Connection, saved_us: int) -> Mapping[int, int]:
         """Devices that may have sent something for the first time since then, and after when to look."""

@@ -22,7 +22,16 @@ from alerting.detectors.bank import DetectorBank
 from alerting.detectors.base import Rule
 from alerting.dispatch.windows import CITY_ZONE
 from alerting.lifecycle import REOPEN_US
-from alerting.stored import events_within, merged, packets_within, positions_within, readings_within, with_data
+from alerting.stored import (
+    events_within,
+    merged,
+    packets_within,
+    positions_within,
+    readings_within,
+    rows_of,
+    statuses_within,
+    with_data,
+)
 from db.pool import Connection, connect, unavailable
 from domain.alerts import Detection
 from domain.clock import from_us, iso
@@ -266,6 +275,7 @@ async def _slice(run: _Run, keys: Sequence[int], begin_us: int, end_us: int) -> 
         "waveforms": lambda: packets_within(run.conn, keys, begin, end),
         "positions": lambda: positions_within(run.conn, keys, begin, end),
         "camera_events": lambda: events_within(run.conn, keys, begin, end),
+        "statuses": lambda: statuses_within(run.conn, keys, begin, end),
     }
     blocks: list[Block] = []
     for stream, stored in streams.items():
@@ -282,12 +292,6 @@ def _metrics(asked: Asked) -> list[int]:
     named = [rule.settings.metrics() for rule in (*asked.after(), *asked.before())]
     wanted = {metric for names in named for metric in names}
     return [key for name, key in asked.metrics.items() if name in wanted or not all(named)]
-
-
-def rows_of(block: Block) -> int:
-    """Rows of all streams."""
-    packets = sum(len(w) for w in block.waveforms)
-    return len(block.readings) + packets + len(block.positions) + len(block.camera_events)
 
 
 def _names(metrics: Mapping[str, int]) -> list[str]:

@@ -25,7 +25,7 @@ FIELDS = ("id", "detector", "kind", "applies_to", "valid_from", "valid_to", "ena
 """What makes a rule; version, who changed it and why come beside."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+KIND = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
 NEAR_NAMES = 3
 
 

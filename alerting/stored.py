@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, LiteralString
 
 import numpy as np
 
 from db.pool import Connection
 from domain.clock import US_PER_S, from_us, to_us
-from domain.readings import Block, CameraEvent, Float64, Int32, Int64, Position, Readings, Waveforms
+from domain.readings import Block, CameraEvent, DeviceStatus, Float64, Int32, Int64, Position, Readings, Waveforms
 
 PG_EPOCH_US = 946_684_800_000_000
 SERIES_AT_ONCE = 1000
 READINGS_AT_ONCE = 500_000
 PACKETS_AT_ONCE = 500
+STEPS_MAX = 600
 DTYPES = {"f4": "<f4", "i2": "<i2"}
 
 Received = Callable[[Int32, Int64], Int64]
@@ -75,6 +77,13 @@ EVENTS_WITHIN: LiteralString = f"""
 SELECT {EVENT_COLUMNS} FROM camera_event
 WHERE device = ANY(%s) AND time >= %s AND time < %s AND NOT late ORDER BY {EVENT_ORDER}"""
 
+STATUS_COLUMNS: LiteralString = "time, device, online, battery_pct, rssi_dbm, firmware"
+STATUSES_BEHIND: LiteralString = f"""
+SELECT d.* FROM unnest(%s::int[], %s::timestamptz[]) AS s (device, after)
+CROSS JOIN LATERAL (SELECT {STATUS_COLUMNS} FROM device_status
+    WHERE device = s.device AND time > s.after ORDER BY time LIMIT %s) AS d ORDER BY d.time"""
+STATUSES_WITHIN: LiteralString = f"""
+SELECT {STATUS_COLUMNS} FROM device_status WHERE device = ANY(%s) AND time >= %s AND time < %s ORDER BY time"""
 WITHIN: LiteralString = "time >= %s AND time < %s"
 WITH_DATA: Mapping[str, LiteralString] = {
     "readings": "SELECT d FROM unnest(%s::int[]) AS d WHERE EXISTS ("
@@ -86,7 +95,8 @@ WITH_DATA: Mapping[str, LiteralString] = {
         + WITHIN
         + ")"
         for stream, table in (
-            ("waveforms", "waveform"), ("positions", "position"), ("camera_events", "camera_event")
+            ("waveforms", "waveform"), ("positions", "position"), ("camera_events", "camera_event"),
+            ("statuses", "device_status"),
         )
     },
 }  # fmt: skip
@@ -162,6 +172,16 @@ async def events_behind(
         yield block(events=_events(rows, received_us))
 
 
+async def statuses_behind(
+    conn: Connection, behind: Behind, received_us: Received, each_max: int
+) -> AsyncIterator[Block]:
+    """What devices said of themselves after each one's time."""
+    for at in range(0, len(behind.device), SERIES_AT_ONCE):
+        asked = _asked(behind, at, SERIES_AT_ONCE, each_max)
+        rows = await (await conn.execute(STATUSES_BEHIND, asked)).fetchall()
+        yield block(statuses=_statuses(rows))
+
+
 def _asked(behind: Behind, at: int, step: int, each_max: int) -> list[Any]:
     times = [from_us(us) for us in behind.after_us[at : at + step].tolist()]
     return [behind.device[at : at + step].tolist(), times, each_max]
@@ -204,6 +224,14 @@ async def events_within(
     yield block(events=_events(rows, sampled))
 
 
+async def statuses_within(
+    conn: Connection, devices: Sequence[int], begin: datetime, end: datetime
+) -> AsyncIterator[Block]:
+    """What some devices said of themselves."""
+    rows = await (await conn.execute(STATUSES_WITHIN, [list(devices), begin, end])).fetchall()
+    yield block(statuses=_statuses(rows))
+
+
 async def with_data(
     conn: Connection, stream: str, devices: Sequence[int], metrics: Sequence[int], begin: datetime, end: datetime
 ) -> set[int]:
@@ -213,28 +241,35 @@ async def with_data(
     return {row[0] for row in await (await conn.execute(WITH_DATA[stream], asked)).fetchall()}
 
 
-def merged(blocks: Sequence[Block]) -> Iterator[Block]:
-    """The same rows, streams interleaved by the second in which each was complete, as they arrive live.
+def merged(blocks: Sequence[Block], *, across_devices: bool = False) -> Iterator[Block]:
+    """The same rows by the second in which each was complete, as they arrive live; at most ``STEPS_MAX`` steps.
 
-    A detector that looks at two streams of a device must not see one of them whole before the other.
+    A detector that looks at two streams of a device must not see one of them whole before the
+    other; what comes in one stream only is in order already, unless devices are compared.
     """
-    readings = [b.readings for b in blocks if len(b.readings)]
+    readings = joined([b.readings for b in blocks if len(b.readings)])
     waveforms = [w for b in blocks for w in b.waveforms if len(w)]
-    positions = [p for b in blocks for p in b.positions]
-    events = [e for b in blocks for e in b.camera_events]
-    if bool(readings) + bool(waveforms) + bool(positions) + bool(events) < 2:
+    others: list[list[Any]] = [
+        [p for b in blocks for p in b.positions],
+        [e for b in blocks for e in b.camera_events],
+        [s for b in blocks for s in b.statuses],
+    ]
+    if not across_devices and bool(len(readings)) + bool(waveforms) + sum(map(bool, others)) < 2:
         yield from blocks
         return
-    r = joined(readings)
-    cuts = [r.time_us // US_PER_S, *(w.end_us // US_PER_S for w in waveforms)]
-    cuts += [np.array([row.time_us // US_PER_S for row in rows], np.int64) for rows in (positions, events)]
-    for second in np.unique(np.concatenate(cuts)).tolist():
-        spans = [slice(*np.searchsorted(cut, (second, second + 1)).tolist()) for cut in cuts]
-        packets = (_packets_of(w, span) for w, span in zip(waveforms, spans[1:-2], strict=True))
+    for rows in others:
+        rows.sort(key=lambda row: int(row.time_us))  # several queries, each in order
+    seconds = [readings.time_us // US_PER_S, *(w.end_us // US_PER_S for w in waveforms)]
+    seconds += [np.array([row.time_us // US_PER_S for row in rows], np.int64) for rows in others]
+    steps = np.unique(np.concatenate(seconds))
+    steps = np.append(steps[:: -(-len(steps) // STEPS_MAX) or 1], 1 << 62)
+    for begin, end in pairwise(steps.tolist()):
+        spans = [slice(*np.searchsorted(column, (begin, end)).tolist()) for column in seconds]
+        packets = (_packets_of(w, span) for w, span in zip(waveforms, spans[1:], strict=False))
+        positions, events, statuses = (tuple(rows[span]) for rows, span in zip(others, spans[-3:], strict=True))
         yield block(
-            _readings_of(r, spans[0]), tuple(w for w in packets if len(w)),
-            tuple(events[spans[-1]]), tuple(positions[spans[-2]]),
-        )  # fmt: skip
+            _readings_of(readings, spans[0]), tuple(w for w in packets if len(w)), events, positions, statuses
+        )
 
 
 def joined(parts: Sequence[Readings]) -> Readings:
@@ -272,10 +307,17 @@ def block(
     waveforms: tuple[Waveforms, ...] = (),
     events: tuple[CameraEvent, ...] = (),
     positions: tuple[Position, ...] = (),
-    committed_us: int = 0,
+    statuses: tuple[DeviceStatus, ...] = (),
 ) -> Block:
     """A block of what is given."""
-    return Block(NO_READINGS if readings is None else readings, waveforms, (), events, positions, committed_us)
+    return Block(NO_READINGS if readings is None else readings, waveforms, statuses, events, positions, 0)
+
+
+def rows_of(block: Block) -> int:
+    """Rows of all streams."""
+    packets = sum(len(w) for w in block.waveforms)
+    others = len(block.positions) + len(block.camera_events) + len(block.statuses)
+    return len(block.readings) + packets + others
 
 
 def _readings(rows: Sequence[Sequence[Any]], received_us: Received) -> Iterator[Readings]:
@@ -351,6 +393,10 @@ def _positions(rows: Sequence[Sequence[Any]], received_us: Received) -> tuple[Po
         )
         for time, device, lon, lat, speed, heading, bed, cover, seq in rows
     )  # fmt: skip
+
+
+def _statuses(rows: Sequence[Sequence[Any]]) -> tuple[DeviceStatus, ...]:
+    return tuple(DeviceStatus(device, to_us(time), *said) for time, device, *said in rows)
 
 
 def _events(rows: Sequence[Sequence[Any]], received_us: Received) -> tuple[CameraEvent, ...]:

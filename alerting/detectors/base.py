@@ -41,7 +41,7 @@ class Title(BaseModel):
     en: str = Field(min_length=1)
 
 
-STREAMS = ("readings", "waveforms", "camera_events", "positions")
+STREAMS = ("readings", "waveforms", "camera_events", "positions", "statuses")
 """What stored data a detector can look at."""
 
 

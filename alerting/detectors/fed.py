@@ -1,4 +1,4 @@
-"""How far each series was fed: the newest event time of each device's metrics, packets, positions, events.
+"""How far each series was fed: the newest event time of each device's metrics, packets and other messages.
 
 What lies behind it in the database was not fed. One array per metric, one entry per
 device key; late rows do not count, detectors skip them. Bounded by ``CELLS_MAX``:
@@ -7,7 +7,7 @@ series beyond it are not noted (``full``), and are not fed again after a restart
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from alerting.detectors.rows import NEVER
 from domain.readings import Block, Bool, Int32, Int64
 
-PACKETS, POSITIONS, CAMERA_EVENTS = -1, -2, -3
+PACKETS, POSITIONS, CAMERA_EVENTS, STATUSES = -1, -2, -3, -4
 """Series of a device beside its metrics."""
 
 CELLS_MAX = 32_000_000
@@ -41,13 +41,8 @@ class Fed:
             live = np.flatnonzero(~w.late)
             self._note(PACKETS, w.device[live], w.start_us[live])
         for series, events in ((POSITIONS, block.positions), (CAMERA_EVENTS, block.camera_events)):
-            live_events = [e for e in events if not e.late]
-            if live_events:
-                self._note(
-                    series,
-                    np.array([e.device for e in live_events], np.int32),
-                    np.array([e.time_us for e in live_events], np.int64),
-                )
+            self._note_rows(series, [(e.device, e.time_us) for e in events if not e.late])
+        self._note_rows(STATUSES, [(s.device, s.time_us) for s in block.statuses])
 
     def newest(self, series: int) -> tuple[Int32, Int64]:
         """Devices of a series with data, and the newest event time of each."""
@@ -74,6 +69,11 @@ class Fed:
         for series in np.unique(saved["series"]).tolist():
             mine: Bool = saved["series"] == series
             self._note(series, saved["device"][mine], saved["newest"][mine])
+
+    def _note_rows(self, series: int, rows: Sequence[tuple[int, int]]) -> None:
+        if rows:
+            device, time_us = zip(*rows, strict=True)
+            self._note(series, np.array(device, np.int32), np.array(time_us, np.int64))
 
     def _note(self, series: int, device: Int32, time_us: Int64) -> None:
         if not len(device):
