@@ -24,6 +24,9 @@ CHECKPOINT_SECONDS = Gauge("gridpulse_checkpoint_seconds", "Time the last checkp
 CHECKPOINT_BYTES = Gauge("gridpulse_checkpoint_bytes", "Bytes of the last checkpoint of the detectors")
 MEMORY_DROPPED = Counter("gridpulse_memory_dropped", "Memories of detectors that could not be taken up", ["reason"])
 FED_AGAIN = Counter("gridpulse_rows_fed_again", "Stored rows fed to the detectors again after a restart")
+SERIES_NOT_NOTED = Gauge(
+    "gridpulse_series_not_noted", "1 when there are more series than are noted for being fed again after a restart"
+)
 OWNERSHIP = Gauge("gridpulse_detection_owner", "1 in the process that detects, 0 in one that stands by")
 TRIPS_BEGUN = Counter("gridpulse_trips_begun", "Trips of trucks that began")
 HANDOVERS = Counter("gridpulse_handovers", "Hand-overs at borders that were written")

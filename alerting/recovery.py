@@ -155,9 +155,10 @@ class Recovery:
         heard = await self._heard(conn, saved_us)
 
         def received_us(device: Int32, time_us: Int64) -> Int64:
-            known = [self._device(key) for key in device.tolist()]
+            keys, of = np.unique(device, return_inverse=True)
+            known = [self._device(key) for key in keys.tolist()]
             run = np.array([d is not None and d.run is not None for d in known], np.bool_)
-            return np.where(run, time_us, np.maximum(time_us, saved_us))
+            return np.where(run[of], time_us, np.maximum(time_us, saved_us))
 
         keys = [key for key, name in enumerate(self._metric_names()) if name]
         new = len(heard) * len(keys) <= NEW_SERIES_MAX

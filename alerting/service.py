@@ -36,6 +36,7 @@ from alerting.metrics import (
     DETECTIONS,
     DETECTIONS_IGNORED,
     RULES_RETIRED,
+    SERIES_NOT_NOTED,
     WRITE_CONFLICTS,
     stage_seconds,
 )
@@ -175,6 +176,7 @@ class AlertService:
         None while detections wait to be written: a memory that is ahead of its alerts would lose them.
         """
         async with self._writing:
+            SERIES_NOT_NOTED.set(self._bank.fed.full)
             return None if self._pending else (self._bank.snapshot(), self._bank.fed.snapshot())
 
     async def handle(self, block: Block) -> None:

@@ -24,6 +24,7 @@ PG_EPOCH_US = 946_684_800_000_000
 SERIES_AT_ONCE = 1000
 READINGS_AT_ONCE = 500_000
 PACKETS_AT_ONCE = 500
+PACKET_DEVICES_AT_ONCE = 200
 STEPS_MAX = 600
 DTYPES = {"f4": "<f4", "i2": "<i2"}
 
@@ -144,7 +145,7 @@ async def packets_behind(
     conn: Connection, behind: Behind, received_us: Received, each_max: int
 ) -> AsyncIterator[Block]:
     """Packets after each device's time, at most ``each_max`` a device."""
-    step = max(1, PACKETS_AT_ONCE * 4 // each_max)
+    step = PACKET_DEVICES_AT_ONCE
     for at in range(0, len(behind.device), step):
         asked = _asked(behind, at, step, each_max)
         rows = await (await conn.execute(PACKETS_BEHIND, asked)).fetchall()

@@ -15,7 +15,8 @@ from api.auth import Ports, SignedIn, require
 from api.ports import ApiPorts, RuleBook
 from api.schemas import Body, From, Text, To, page, reply
 from domain.clock import to_us
-from domain.errors import GridpulseError, NotFound, PayloadError
+from domain.errors import GridpulseError, NotAllowed, NotFound, PayloadError
+from domain.people import Actor
 
 router = APIRouter(tags=["rules"])
 
@@ -77,6 +78,7 @@ async def put_rule(session: SignedIn, ports: Ports, rule_id: RuleId, body: RuleB
     409 with the current rule when `version` is old. What looks like a mistake is in `warnings`.
     """
     require(session.actor, "rules.write")
+    await check_area(book_of(ports), session.actor, rule_id, body.applies_to)
     written, new = await book_of(ports).put(rule_id, body.model_dump(), session.actor.name)
     return reply(written, 201 if new else 200)
 
@@ -91,6 +93,7 @@ async def delete_rule(
 ) -> Response:
     """Remove a rule: its active alerts end with the reason, its history stays."""
     require(session.actor, "rules.write")
+    await check_area(book_of(ports), session.actor, rule_id, None)
     await book_of(ports).delete(rule_id, version, session.actor.name, note)
     return Response(status_code=204)
 
@@ -111,6 +114,7 @@ async def backtest_rule(
     What it would have raised, against what the rules in force do with the same data. Nothing is written.
     """
     require(session.actor, "rules.write")
+    await check_area(book_of(ports), session.actor, rule_id, None if body is None else body.applies_to)
     proposed = None if body is None else body.model_dump(exclude_unset=True)
     window: dict[str, Any] = {
         "begin_us": None if from_ is None else to_us(from_), "end_us": None if to is None else to_us(to),
@@ -119,6 +123,17 @@ async def backtest_rule(
     if not progress:
         return reply(await book_of(ports).backtest(rule_id, proposed, **window))
     return StreamingResponse(lines(book_of(ports), rule_id, proposed, window), media_type=PROGRESS)
+
+
+async def check_area(book: RuleBook, actor: Actor, rule_id: str, proposed: dict[str, Any] | None) -> None:
+    """Who is responsible for a part of the city touches rules for that part only. Raises: NotAllowed."""
+    if not actor.area:
+        return
+    known = [rule["applies_to"] for rule in await book.all() if rule["id"] == rule_id]
+    for applies_to in (*known, *([] if proposed is None else [proposed])):
+        places = applies_to.get("places") or [""]
+        if not all(str(place).startswith(actor.area) for place in places):
+            raise NotAllowed(f"this rule is not for your area alone: applies_to.places must lie in {actor.area}")
 
 
 async def lines(
