@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from alerting.detectors.base import DeviceOf, Rule
 from domain.devices import Device
-from domain.readings import Block, Bool, CameraEvent, DeviceStatus, Int32, Int64, Position, Readings, Waveforms
+from domain.readings import Block, Bool, CameraEvent, DeviceStatus, Int32, Int64, Position, Waveforms
 
 UNASKED, NOBODY = -2, -1
 Verdicts = NDArray[np.int16]
@@ -58,16 +58,20 @@ class Holders:
         for slot, _ in self._slot.values():
             slot.verdicts.clear()
 
+    def is_for_all(self, rule_id: str) -> bool:
+        """Whether this rule judges every device at all times."""
+        return self._slot[rule_id][0].trivial
+
     def holds(self, rule_id: str, device: int, at_us: int) -> bool:
         """Whether this rule judges this device at this event time."""
         if rule_id not in self._slot:
             return False
-        mine = self._mine(rule_id, np.array([device], np.int32), np.array([at_us], np.int64))
+        mine = self.mine(rule_id, np.array([device], np.int32), np.array([at_us], np.int64))
         return mine is None or bool(mine[0])
 
     def part(self, rule_id: str, block: Block) -> Block:
         """The rows of a block which this rule judges; the block itself when that is all."""
-        if self._slot[rule_id][0].trivial:
+        if self.is_for_all(rule_id):
             return block
         events = _kept(self._of(rule_id, block.camera_events), block.camera_events)
         positions = _kept(self._of(rule_id, block.positions), block.positions)
@@ -76,19 +80,20 @@ class Holders:
         waveforms = tuple(
             part
             for w in block.waveforms
-            if len(part := some_packets(w, self._mine(rule_id, w.device, w.start_us)))
+            if len(part := some_packets(w, self.mine(rule_id, w.device, w.start_us)))
         )
-        readings = some_readings(r, self._mine(rule_id, r.device, r.time_us))
+        mine = self.mine(rule_id, r.device, r.time_us)
+        readings = r if mine is None else r.take(mine)
         return Block(readings, waveforms, statuses, events, positions, block.committed_us)
 
     def _of(self, rule_id: str, rows: Sequence[CameraEvent | DeviceStatus | Position]) -> Bool | None:
         if not rows:
             return None
         device = np.array([row.device for row in rows], np.int32)
-        return self._mine(rule_id, device, np.array([row.time_us for row in rows], np.int64))
+        return self.mine(rule_id, device, np.array([row.time_us for row in rows], np.int64))
 
-    def _mine(self, rule_id: str, device: Int32, time_us: Int64) -> Bool | None:
-        """Which rows are this rule's; None = all."""
+    def mine(self, rule_id: str, device: Int32, time_us: Int64) -> Bool | None:
+        """Which rows ``(n,)`` are this rule's; None = all."""
         slot, at = self._slot[rule_id]
         if slot.trivial or not len(device):
             return None
@@ -130,16 +135,6 @@ def _most_specific(rules: Sequence[Rule], device: Device, at_us: int) -> int:
 
 def _kept(mine: Bool | None, rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return rows if mine is None else tuple(row for row, keep in zip(rows, mine.tolist(), strict=True) if keep)
-
-
-def some_readings(r: Readings, take: Bool | None) -> Readings:
-    """The rows where ``take`` is true; None = all."""
-    if take is None:
-        return r
-    return Readings(
-        r.device[take], r.metric[take], r.time_us[take], r.value[take], r.seq[take], r.received_us[take],
-        r.late[take],
-    )  # fmt: skip
 
 
 def some_packets(w: Waveforms, take: Bool | None) -> Waveforms:

@@ -269,7 +269,7 @@ def merged(blocks: Sequence[Block], *, across_devices: bool = False) -> Iterator
         packets = (_packets_of(w, span) for w, span in zip(waveforms, spans[1:], strict=False))
         positions, events, statuses = (tuple(rows[span]) for rows, span in zip(others, spans[-3:], strict=True))
         yield block(
-            _readings_of(readings, spans[0]), tuple(w for w in packets if len(w)), events, positions, statuses
+            readings.take(spans[0]), tuple(w for w in packets if len(w)), events, positions, statuses
         )
 
 
@@ -284,13 +284,6 @@ def joined(parts: Sequence[Readings]) -> Readings:
     ]  # fmt: skip
     order = np.argsort(columns[2], kind="stable")
     return Readings(*(column[order] for column in columns))
-
-
-def _readings_of(r: Readings, take: slice) -> Readings:
-    return Readings(
-        r.device[take], r.metric[take], r.time_us[take], r.value[take], r.seq[take], r.received_us[take],
-        r.late[take],
-    )  # fmt: skip
 
 
 def _packets_of(w: Waveforms, take: slice) -> Waveforms:

@@ -14,7 +14,8 @@ class Device:
 
     ``key``: row number everywhere; ``run``: the exercise it belongs to, or None;
     ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``;
-    ``product``: maker's model, as rules name it.
+    ``product``: maker's model, as rules name it;
+    ``parent``: the key of the gateway that speaks for it, if one gateway alone is named to.
     """
 
     key: int
@@ -33,6 +34,7 @@ class Device:
     town: str | None = None
     village: str | None = None
     grid: str | None = None
+    parent: int | None = None
 
     @property
     def place_code(self) -> str:

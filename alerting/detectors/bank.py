@@ -1,10 +1,12 @@
 """All detectors of the enabled rules, fed with one block.
 
 Pure: a block in, detections out. Each rule sees the rows that are its own
-(``alerting/holders.py``). Rules may change between two blocks: a rule that stays
-as it was keeps its detector, a changed one takes over its memory where the new
-settings allow. The bank notes how far each series was fed, so that after a restart
-the rows behind a snapshot can be found and fed again.
+(``alerting/holders.py``). A reading that cannot be (``physical_range``) is shown only
+to detectors that look at the sensor itself: -127 °C is no cold. Rules may change
+between two blocks: a rule that stays as it was keeps its detector, a changed one
+takes over its memory where the new settings allow. The bank notes how far each
+series was fed, so that after a restart the rows behind a snapshot can be found and
+fed again.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from alerting.detectors.base import Detector, DeviceOf, Rule
 from alerting.detectors.catalogue import DETECTORS
 from alerting.detectors.fed import Fed
+from alerting.detectors.physical_range import PhysicalRange
 from alerting.holders import Holders
 from alerting.rules import memory_fits
 from domain.alerts import Alert, Detection
@@ -52,12 +55,28 @@ class DetectorBank:
         """What the block's rows made known; in event order per device and rule."""
         metrics = self._metric_keys()
         found: list[Detection] = []
+        measured = self._measured(block, metrics)
         for rule_id, detector in self.detectors.items():
-            said = detector.detect(self._holders.part(rule_id, block), metrics)
+            shown = block if DETECTORS[detector.rule.detector].sees_all else measured
+            said = detector.detect(self._holders.part(rule_id, shown), metrics)
+            if said and not self._holders.is_for_all(rule_id):
+                # A detector of silences speaks of devices it is not shown any more.
+                said = [d for d in said if self.holds(rule_id, d.device, d.sampled_us)]
             version = detector.rule.version
             found += said if version == 1 else [replace(d, rule_version=version) for d in said]
         self.fed.note(block)
         return found
+
+    def _measured(self, block: Block, metrics: Mapping[str, int]) -> Block:
+        """The block without readings that cannot be."""
+        for rule_id, detector in self.detectors.items():
+            r = block.readings
+            if isinstance(detector, PhysicalRange) and len(r):
+                mine = self._holders.mine(rule_id, r.device, r.time_us)
+                impossible = detector.impossible(r, metrics) & (True if mine is None else mine)
+                if impossible.any():
+                    block = replace(block, readings=r.take(~impossible))
+        return block
 
     def update(self, rules: Sequence[Rule]) -> list[str]:
         """Take other rules; returns the ids of those whose active episodes the caller must ``restore``."""
