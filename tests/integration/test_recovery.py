@@ -10,7 +10,8 @@ import pytest
 
 from alerting.detectors.base import Rule
 from alerting.recovery import Recovery
-from alerting.rules import parse_rule
+from alerting.rulebook import RuleBook
+from alerting.rules import parse_rule, rule_json
 from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
 from db.devices import DeviceRow, upsert_devices
@@ -143,6 +144,27 @@ async def test_every_rule_goes_on_as_if_the_process_had_not_died(pool: Pool, see
         if number in checkpoints:
             assert await back.save()
     assert told(await bodies(pool)) == expected
+
+
+async def test_a_back_test_of_every_rule_finds_the_alerts_that_were_raised(
+    pool: Pool, database_url: str
+) -> None:
+    rules, blocks = example_rules(), signals(5, SECONDS)
+    raised = await uninterrupted(rules, blocks)
+    await prepare(pool)
+    for b in blocks:
+        await store(pool, b)
+    book = RuleBook(pool, database_url, lambda: list(DEVICES.values()), lambda: T0 + SECONDS * S)
+    spoke = 0
+    for rule in rules:
+        found = await book.backtest(rule.id, rule_json(rule), begin_us=T0, end_us=T0 + SECONDS * S)
+        assert found["complete"]
+        expected = sorted((row[1], row[5], row[2], row[4]) for row in raised if row[0] == rule.id)
+        would = found["would"]["items"]
+        told = sorted((a["device"], a["started_at"], str(a["severity"]), str(a["count"])) for a in would)
+        assert told == expected, rule.id
+        spoke += bool(told)
+    assert spoke >= 5
 
 
 async def test_a_memory_of_a_changed_rule_is_used_only_where_it_fits(
