@@ -6,7 +6,7 @@ Knows no detector; ``catalogue.py`` does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class Rule:
     applies_to: AppliesTo = EVERYWHERE
     valid_from_us: int | None = None
     valid_to_us: int | None = None
-    changed_by: str = ""
+    changed_by: str = field(default="", compare=False)
 
     @property
     def slot(self) -> tuple[str, str, str]:
