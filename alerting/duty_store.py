@@ -55,12 +55,6 @@ PUT: Mapping[str, LiteralString] = {
 INSERT INTO matter (code, name, name_en, standard, class, department) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (code) DO UPDATE SET name = excluded.name, name_en = excluded.name_en, standard = excluded.standard,
     class = excluded.class, department = excluded.department""",
-    "rules": """
-INSERT INTO rule (id, detector, kind, enabled, settings) VALUES (%s, %s, %s, %s, %s::jsonb)
-ON CONFLICT (id) DO UPDATE SET detector = excluded.detector, kind = excluded.kind, enabled = excluded.enabled,
-    settings = excluded.settings, version = rule.version + 1
-WHERE (rule.detector, rule.kind, rule.enabled, rule.settings)
-      IS DISTINCT FROM (excluded.detector, excluded.kind, excluded.enabled, excluded.settings)""",
     "units": """
 INSERT INTO unit (id, name, name_en, desk, contact) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_en = excluded.name_en, desk = excluded.desk,

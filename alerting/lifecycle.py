@@ -152,7 +152,7 @@ def on_detection(alert: Alert | None, d: Detection, now_us: int) -> Decision:
         return Change(replace(moved, condition="cleared", cleared_us=d.at_us), "cleared", _because(d, "below"))
     if d.severity < alert.severity:
         return Change(_moved(alert, "worsen", d, now_us), "updated", _because(d, "severity rose"))
-    if d.sampled_us <= _newest_us(alert):
+    if d.sampled_us <= newest_us(alert):
         return Ignored("repeated")
     return Change(_moved(alert, "update", d, now_us), "updated", _because(d, "new peak"))
 
@@ -172,7 +172,10 @@ def _on_onset(alert: Alert | None, d: Detection, now_us: int) -> Decision:
 
 
 def _moved(alert: Alert, event: str, d: Detection, now_us: int) -> Alert:
-    evidence = {"rule": d.rule, "window_us": d.window_us, "features": {**d.features, **d.evidence}}
+    evidence = {
+        "rule": d.rule, "rule_version": d.rule_version, "window_us": d.window_us,
+        "features": {**d.features, **d.evidence},
+    }  # fmt: skip
     return replace(
         alert, state=next_state(alert.state, event), version=alert.version + 1, updated_us=now_us,
         severity=min(alert.severity, d.severity), value=d.value, limit=d.limit, evidence=evidence,
@@ -180,7 +183,19 @@ def _moved(alert: Alert, event: str, d: Detection, now_us: int) -> Alert:
     )  # fmt: skip
 
 
-def _newest_us(alert: Alert) -> int:
+def on_retired(alert: Alert, because: str, at_us: int, now_us: int) -> Decision:
+    """The rule of an active alert judges its device no longer: the condition ends, people still decide."""
+    if alert.condition != "active":
+        return Ignored("not_active")
+    moved = replace(
+        alert, state=next_state(alert.state, "clear"), version=alert.version + 1, updated_us=now_us,
+        condition="cleared", cleared_us=max(at_us, newest_us(alert)),
+    )  # fmt: skip
+    return Change(moved, "cleared", f"rule {alert.rule}: {because}")
+
+
+def newest_us(alert: Alert) -> int:
+    """Event time of the newest sample that the alert knows of."""
     window = alert.evidence.get("window_us")
     return int(window[1]) if window else alert.episode_us
 

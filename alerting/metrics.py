@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 ALERTS_RAISED = Counter("gridpulse_alerts_raised", "Alerts raised", ["kind", "severity"])
 DETECTIONS = Counter("gridpulse_detections", "What detectors noticed", ["rule", "phase"])
@@ -18,6 +18,16 @@ DETECTIONS_IGNORED = Counter("gridpulse_detections_ignored", "Detections that ch
 WRITE_CONFLICTS = Counter(
     "gridpulse_alert_write_conflicts", "Batches decided again because an alert had changed meanwhile"
 )
+RULES_REFUSED = Gauge("gridpulse_rules_refused", "Rules in the database that are wrong and are not followed")
+RULES_RETIRED = Counter("gridpulse_alerts_retired", "Alerts ended because their rule judges them no more")
+CHECKPOINT_SECONDS = Gauge("gridpulse_checkpoint_seconds", "Time the last checkpoint of the detectors took")
+CHECKPOINT_BYTES = Gauge("gridpulse_checkpoint_bytes", "Bytes of the last checkpoint of the detectors")
+MEMORY_DROPPED = Counter("gridpulse_memory_dropped", "Memories of detectors that could not be taken up", ["reason"])
+FED_AGAIN = Counter("gridpulse_rows_fed_again", "Stored rows fed to the detectors again after a restart")
+SERIES_NOT_NOTED = Gauge(
+    "gridpulse_series_not_noted", "1 when there are more series than are noted for being fed again after a restart"
+)
+OWNERSHIP = Gauge("gridpulse_detection_owner", "1 in the process that detects, 0 in one that stands by")
 TRIPS_BEGUN = Counter("gridpulse_trips_begun", "Trips of trucks that began")
 HANDOVERS = Counter("gridpulse_handovers", "Hand-overs at borders that were written")
 TRACKS_FOLDED = Counter(

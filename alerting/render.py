@@ -50,6 +50,7 @@ def alert_json(alert: Alert, cursor: int) -> dict[str, Any]:
         "duty": [{"unit": d.unit, "role": d.role, "why": d.why, "name": dict(d.name)} for d in alert.duty],
         "evidence": {
             "rule": alert.evidence.get("rule", alert.rule),
+            "rule_version": alert.evidence.get("rule_version"),
             "window": [iso(int(us)) for us in window] if window else [],
             "features": alert.evidence.get("features", {}),
         },
@@ -79,7 +80,8 @@ def alert_of(body: Mapping[str, Any], rule: str, device: int, episode_us: int) -
         }),
         duty=tuple(Duty(d["unit"], d["role"], d["why"], d.get("name", {})) for d in body["duty"]),
         evidence={
-            "rule": evidence["rule"], "features": evidence["features"],
+            "rule": evidence["rule"], "rule_version": evidence.get("rule_version"),
+            "features": evidence["features"],
             "window_us": tuple(us for us in map(_us, evidence["window"]) if us is not None),
         },
         timeline_us={stage: us for stage, us in ((s, _us(t)) for s, t in body["timeline"].items()) if us},

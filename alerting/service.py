@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from alerting import lifecycle
-from alerting.detectors.bank import DetectorBank
+from alerting.detectors.bank import DetectorBank, Memory
 from alerting.detectors.base import Rule
 from alerting.dispatch.duties import Asked, Routing
 from alerting.dispatch.matters import kind_of, matter_of
@@ -31,10 +31,19 @@ from alerting.dispatch.rota import OnDuty, Rota
 from alerting.dispatch.table import DutyTable
 from alerting.dispatch.windows import CITY_ZONE
 from alerting.lifecycle import Change, Ignored, Raise
-from alerting.metrics import ALERTS_RAISED, DETECTIONS, DETECTIONS_IGNORED, WRITE_CONFLICTS, stage_seconds
+from alerting.metrics import (
+    ALERTS_RAISED,
+    DETECTIONS,
+    DETECTIONS_IGNORED,
+    RULES_RETIRED,
+    SERIES_NOT_NOTED,
+    WRITE_CONFLICTS,
+    stage_seconds,
+)
 from alerting.neighbours import explained, with_neighbours
 from alerting.ports import AlertStore, Pair, Stale, Write
 from alerting.replacing import own_point, replaced
+from alerting.retiring import retirements
 from alerting.ulid import ulid
 from domain.alerts import Alert, Detection
 from domain.devices import Device
@@ -94,6 +103,7 @@ class AlertService:
         self._now_us = now_us
         self._observe_stage = observe_stage
         self._bank = DetectorBank(rules, device, metric_names)
+        self._ended: Mapping[str, str] = {}
         self._newest: dict[Pair, Alert] = {}
         self._pending: list[_Noticed] = []
         self._zone = zone
@@ -103,15 +113,73 @@ class AlertService:
         self._reloaded_us = 0
         self._writing = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Load duties and open alerts, and give detectors their active episodes back."""
+    async def start(
+        self, memories: Mapping[str, Memory] | None = None, fed: Memory | None = None
+    ) -> Collection[str]:
+        """Load duties and open alerts, and give detectors their memory back, else their active episodes.
+
+        ``memories``: of a checkpoint, by rule; ``fed``: how far its series were fed. Returns the
+        rules whose memory was taken. Feed the rows behind it to ``handle`` before any new ones.
+        """
         await self.load_duties()
         for alert in await self._store.load_open():
             self._newest[alert.rule, alert.device] = alert
-        for alert in self._newest.values():
+        remembered = {rule for rule, memory in (memories or {}).items() if self._bank.load(rule, memory)}
+        if fed is not None:
+            self._bank.fed.load(fed)
+        self._resume(alert for alert in self._newest.values() if alert.rule not in remembered)
+        return remembered
+
+    def resume_devices(self, devices: Collection[int] | None) -> None:
+        """Not all rows of these devices (None = of any) are fed again: episodes are taken up from their alerts."""
+        self._resume(alert for alert in self._newest.values() if devices is None or alert.device in devices)
+
+    def _resume(self, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
             if alert.condition == "active":
-                window = alert.evidence.get("window_us") or (alert.episode_us, alert.episode_us)
-                self._bank.restore(alert, newest_us=int(window[1]), episode_us=int(window[0]))
+                self._bank.restore(alert, lifecycle.newest_us(alert), lifecycle.episode_us(alert))
+
+    async def set_rules(self, rules: Sequence[Rule], ended: Mapping[str, str]) -> None:
+        """Judge by other rules from the next block on; what a changed rule may keep, it keeps.
+
+        ``ended``: rules that are switched off or gone, and why. Raises DatabaseUnavailable when their
+        alerts cannot be told now; ``retire`` does it later.
+        """
+        async with self._writing:
+            anew = set(self._bank.update(rules))
+            self._ended = dict(ended)
+            self._resume(alert for alert in self._newest.values() if alert.rule in anew)
+            self._pending = [n for n in self._pending if n.detection.rule not in self._ended]
+        await self.retire()
+
+    def forget_devices(self) -> None:
+        """The registry has changed: devices may be another rule's now."""
+        self._bank.forget_devices()
+
+    async def retire(self) -> int:
+        """End the condition of active alerts whose rule judges their device no longer, each with the reason."""
+        async with self._writing:
+            now = self._now_us()
+            changes = retirements(self._newest.values(), self._bank, self._ended, now)[:MOVES_AT_ONCE]
+            written = await self._store.write([Write(change, SYSTEM, now) for change in changes]) if changes else []
+            if isinstance(written, Stale):
+                WRITE_CONFLICTS.inc()
+                await self._read_again(written.pairs)
+                return 0
+            RULES_RETIRED.inc(len(changes))
+            for change in changes:
+                self._bank.forget(change.alert.rule, change.alert.device)
+                self._learn(change.alert)
+            return len(changes)
+
+    async def memory(self) -> tuple[list[tuple[Rule, Memory]], Memory] | None:
+        """What all detectors remember and how far they were fed, of one moment between two blocks.
+
+        None while detections wait to be written: a memory that is ahead of its alerts would lose them.
+        """
+        async with self._writing:
+            SERIES_NOT_NOTED.set(self._bank.fed.full)
+            return None if self._pending else (self._bank.snapshot(), self._bank.fed.snapshot())
 
     async def handle(self, block: Block) -> None:
         """Detect, decide and write what one committed block makes known.
@@ -369,7 +437,10 @@ class AlertService:
             device_kind=device.kind, episode_us=d.episode_us, started_us=d.at_us, updated_us=placed_us,
             cleared_us=None, late=d.late, count=1, value=d.value, limit=d.limit, unit=d.unit, metric=d.metric,
             lon=here[0], lat=here[1], exercise=device.run, place=place,
-            evidence={"rule": d.rule, "window_us": d.window_us, "features": {**d.features, **d.evidence}},
+            evidence={
+                "rule": d.rule, "rule_version": d.rule_version, "window_us": d.window_us,
+                "features": {**d.features, **d.evidence},
+            },
             timeline_us={
                 "sampled": d.sampled_us, "received": d.received_us, "committed": n.committed_us,
                 "detected": n.detected_us, "placed": placed_us,

@@ -25,6 +25,7 @@ from alerting.dispatch.rota import Rota
 from alerting.duty_store import read_context, read_in_force, read_stamp
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
+from alerting.rule_store import read_rows
 from alerting.rules import parse_rules
 from db import locks
 from db.pool import Pool, unavailable
@@ -37,7 +38,6 @@ SEED_RULES = """
 INSERT INTO rule (id, detector, kind, settings)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[])
 WHERE NOT EXISTS (SELECT 1 FROM rule)"""
-SELECT_RULES = "SELECT id, detector, kind, version, enabled, settings FROM rule ORDER BY id"
 
 SEED_DUTIES = """
 INSERT INTO duty (kind, severity_min, level, department, name, name_en, role, place, why, source, within_m)
@@ -120,9 +120,8 @@ class PostgresAlertStore:
             async with self._pool.connection() as conn, conn.transaction():
                 await conn.execute(SEED_LOCK, [locks.ALERT_DEFAULTS])
                 await conn.execute(SEED_RULES, _columns(columns))
-                rows = await (await conn.execute(SELECT_RULES)).fetchall()
-        names = ("id", "detector", "kind", "version", "enabled", "settings")
-        return parse_rules([dict(zip(names, row, strict=True)) for row in rows])
+                rows = await read_rows(conn)
+        return parse_rules([row for row in rows if not row["deleted"]])
 
     async def load_duties(self) -> list[DutyRow]:
         """All duty rows, the defaults (and our matters) put in first when there are none."""

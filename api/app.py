@@ -28,6 +28,7 @@ from api.routes import (
     operations,
     places,
     received,
+    rules,
     sessions,
     stats,
     vehicles,
@@ -40,6 +41,7 @@ from api.version import VERSION
 PREFIX = "/api/v1"
 ROUTES = (
     sessions, alerts, duties, media, devices, received, ledger, hooks, vehicles, places, cameras, zones, stats,
+    rules,
 )  # fmt: skip
 BODY_BYTES_MAX = 256 * 1024
 

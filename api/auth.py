@@ -43,14 +43,15 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     ),
     "engineer": frozenset(
         {
-            "comment", "shelve", "unshelve", "devices.write", "quarantine.read", "quarantine.replay", "ledger.read",
-            "users.read", "hooks.write",
+            "comment", "shelve", "unshelve", "devices.write", "rules.write", "quarantine.read",
+            "quarantine.replay", "ledger.read", "users.read", "hooks.write",
         }
     ),
     "operator": frozenset(
         {
             "acknowledge", "assign", "comment", "shelve", "unshelve", "close", "reopen",
-            "devices.write", "quarantine.read", "quarantine.replay", "ledger.read", "users.read", "hooks.write",
+            "devices.write", "rules.write", "quarantine.read", "quarantine.replay", "ledger.read", "users.read",
+            "hooks.write",
         }
     ),
 }  # fmt: skip

@@ -120,6 +120,27 @@ class HookPorts:
     under_way: int = 0
 
 
+class RuleBook(Protocol):
+    """Detection rules. All raise DatabaseUnavailable."""
+    async def all(self) -> list[dict[str, Any]]:
+        """All rules, by id."""
+    async def get(self, rule_id: str) -> dict[str, Any]:
+        """One rule with its ``versions``. Raises NotFound."""
+    async def put(self, rule_id: str, body: Mapping[str, Any], actor: str) -> tuple[dict[str, Any], bool]:
+        """The rule as it is then, with ``warnings``; whether it is new. Raises PayloadError, VersionConflict."""
+    async def delete(self, rule_id: str, version: int | None, actor: str, note: str) -> None:
+        """Remove a rule. Raises NotFound, VersionConflict."""
+    async def backtest(
+        self,
+        rule_id: str,
+        body: Mapping[str, Any] | None,
+        *,
+        begin_us: int | None = None,
+        end_us: int | None = None,
+        seconds: float = 60.0,
+        progress: Callable[[float, str], Awaitable[None]] | None = None,
+    ) -> dict[str, Any]:
+        """What a rule would have raised over stored data. Raises NotFound, PayloadError."""
 @dataclass(frozen=True, slots=True)
 class ApiPorts:
     """All that ``create_app`` is given.
@@ -146,3 +167,4 @@ class ApiPorts:
     search: Search = no_search
     hooks: HookPorts | None = None
     media: MediaFolder | None = None
+    rules: RuleBook | None = None

@@ -93,6 +93,7 @@ class DeviceBody(Body):
     building_class: Literal["commercial", "residential", "sensitive"] = "residential"
     mount: Literal["foundation", "top_floor"] = "foundation"
     period_s: Annotated[float, Field(gt=0, le=86400 * 31)] | None = None
+    product: Annotated[Text, Field(max_length=64)] = ""
     disabled: bool = False
     camera: Camera | None = None
 
@@ -202,7 +203,7 @@ def device_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 DEVICE_FIELDS = (
-    "id", "kind", "name", "status", "datum_given", "address_id", "building_class", "mount", "period_s",
+    "id", "kind", "name", "status", "datum_given", "address_id", "building_class", "mount", "period_s", "product",
     "disabled", "generated", "created_at", "updated_at", "last_seen", "online", "battery_pct", "rssi_dbm",
     "firmware",
 )  # fmt: skip

@@ -8,7 +8,10 @@ import os
 import platform
 import sys
 
-NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "locate", "route", "address_search", "address_load")
+NAMES = (
+    "alert_latency", "ingest_rate", "detectors", "memory", "fanout", "locate", "route", "address_search",
+    "address_load",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -15,13 +15,14 @@ CHANNEL = "device_changed"
 
 UPSERT = """
 INSERT INTO device (id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s,
-                    town, village, grid, generated)
+                    product, town, village, grid, generated)
 VALUES (%(id)s, %(run)s, %(kind)s, %(name)s, %(lon)s, %(lat)s, %(datum_given)s, %(address_id)s,
-        %(building_class)s, %(mount)s, %(period_s)s, %(town)s, %(village)s, %(grid)s, %(generated)s)
+        %(building_class)s, %(mount)s, %(period_s)s, %(product)s, %(town)s, %(village)s, %(grid)s, %(generated)s)
 ON CONFLICT (id, coalesce(run, '')) DO UPDATE SET
     kind = excluded.kind, name = excluded.name, lon = excluded.lon, lat = excluded.lat,
     datum_given = excluded.datum_given, address_id = excluded.address_id,
     building_class = excluded.building_class, mount = excluded.mount, period_s = excluded.period_s,
+    product = excluded.product,
     town = excluded.town, village = excluded.village, grid = excluded.grid,
     generated = excluded.generated, disabled = false, updated_at = now()
 RETURNING key
@@ -43,7 +44,7 @@ ON CONFLICT (device) DO UPDATE SET bearing_deg = excluded.bearing_deg, fov_deg =
 
 SELECT_ALL = """
 SELECT key, id, kind, name, run, lon, lat, address_id, building_class, mount, period_s, disabled,
-       bearing_deg, fov_deg, range_m
+       bearing_deg, fov_deg, range_m, product, town, village, grid
 FROM device LEFT JOIN camera ON camera.device = device.key ORDER BY key
 """
 
@@ -77,6 +78,7 @@ class DeviceRow:
     place: Place | None = None
     generated: bool = False
     camera: tuple[float | None, float | None, float | None, float | None, str | None] | None = None
+    product: str = ""
 
 
 async def upsert_devices(conn: Connection, rows: Sequence[DeviceRow]) -> list[int]:
@@ -102,6 +104,7 @@ def parameters(row: DeviceRow) -> dict[str, object]:
         "id": row.id, "run": row.run, "kind": row.kind, "name": row.name, "lon": row.lon, "lat": row.lat,
         "datum_given": row.datum_given, "address_id": row.address_id, "building_class": row.building_class,
         "mount": row.mount, "period_s": row.period_s, "generated": row.generated,
+        "product": row.product,
         "town": place.town if place else None, "village": place.village if place else None,
         "grid": place.grid if place else None,
     }  # fmt: skip

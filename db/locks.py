@@ -8,5 +8,7 @@ ALERT_CURSOR = 7265011
 MAINTENANCE = 7265012
 PLACES = 7265013
 ALERT_DEFAULTS = 7265014
+DETECTION = 7265041
+"""Held by the process that detects, for as long as its connection lives."""
 HANDOVER_SEQ = 7265031
 """Taken in SQL by next_handover_seq()."""

@@ -25,7 +25,8 @@ class Detection:
     moment; ``sampled_us``: event time of the sample that made it known, which with
     a packet or a duration is later than ``at_us``. ``episode_us``: event time of
     the onset, the same in all phases of one episode: with ``rule`` and ``device``
-    it names the episode, so that the same data gives the same alert.
+    it names the episode, so that the same data gives the same alert. ``rule_version``:
+    of the rule that said so.
     """
 
     rule: str
@@ -48,6 +49,7 @@ class Detection:
     evidence: dict[str, Any] = field(default_factory=dict)
     lon: float | None = None
     lat: float | None = None
+    rule_version: int = 1
 
 
 @dataclass(slots=True)

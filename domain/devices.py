@@ -19,6 +19,7 @@ class Device:
     ``key``: row number everywhere; ``run``: the exercise it belongs to, or None;
     ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``;
     ``bearing_deg``, ``fov_deg``, ``range_m``: a camera's, where they are known.
+    ``product``: maker's model, as rules name it;
     ``parent``: the key of the gateway that speaks for it, if one gateway alone is named to.
     """
 
@@ -37,12 +38,21 @@ class Device:
     bearing_deg: float | None = None
     fov_deg: float | None = None
     range_m: float | None = None
+    product: str = ""
+    town: str | None = None
+    village: str | None = None
+    grid: str | None = None
     parent: int | None = None
 
     @property
     def partition(self) -> int:
         """Where this device's messages belong in a log of ``PARTITIONS``; the same in every process, for ever."""
         return partition_of(self.id, self.run)
+
+    @property
+    def place_code(self) -> str:
+        """The longest code known of where it is: cell, village, town, or nothing."""
+        return self.grid or self.village or self.town or ""
 
 
 def partition_of(device_id: str, run: str | None = None) -> int:

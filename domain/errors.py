@@ -5,6 +5,7 @@ GridpulseError                what a person can act on; the command line prints 
 ├── EmbeddedError             the private database or broker cannot be had or does not start
 ├── DatabaseUnavailable       the database does not answer; the work waits and is tried again
 ├── SchemaError               a migration is missing, changed after it ran, or failed
+├── OwnershipLost             another process detects on this database now
 ├── BrokerUnavailable         the broker does not answer or refuses us; the session tries again
 ├── PayloadError              a message breaks a rule; it goes to quarantine with ``reason``
 ├── ImportFileError           a file for ``import`` or ``replay`` cannot be read
@@ -41,6 +42,10 @@ class DatabaseUnavailable(GridpulseError):
 
 class SchemaError(GridpulseError):
     """The schema cannot be brought to the version this program needs."""
+
+
+class OwnershipLost(GridpulseError):
+    """Another process has become the one that detects; what this one remembers is old."""
 
 
 class BrokerUnavailable(GridpulseError):

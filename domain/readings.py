@@ -44,8 +44,8 @@ class Readings:
     def __len__(self) -> int:
         return len(self.device)
 
-    def take(self, which: Bool | Int64) -> Readings:
-        """Some of the rows, by mask or position."""
+    def take(self, which: Bool | Int64 | slice) -> Readings:
+        """Some of the rows, by mask, position or span."""
         return Readings(
             self.device[which], self.metric[which], self.time_us[which], self.value[which], self.seq[which],
             self.received_us[which], self.late[which],

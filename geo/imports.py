@@ -9,7 +9,7 @@ regions    GeoJSON, properties code, name, and optionally name_en, kind, datum
 grids      GeoJSON, properties code (15 digits), and optionally datum
            (features of a Shapefile or GeoPackage come from ``vector_files``)
 addresses  CSV id,text,lon,lat and optionally road,number,grid,datum
-devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s,town
+devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s,product,town
 cameras    CSV id and optionally name,lon,lat,datum,address_id,bearing_deg,fov_deg,range_m,height_m,gb28181_id,
            town
 
@@ -46,7 +46,8 @@ Row = TypeVar("Row")
 Float64 = NDArray[np.float64]
 
 DEVICE_COLUMNS = (
-    "id", "kind", "name", "lon", "lat", "datum", "address_id", "building_class", "mount", "period_s", "town",
+    "id", "kind", "name", "lon", "lat", "datum", "address_id", "building_class", "mount", "period_s",
+    "product", "town",
 )  # fmt: skip
 CAMERA_COLUMNS = (
     "id", "name", "lon", "lat", "datum", "address_id",
@@ -354,6 +355,7 @@ def _device(line: Mapping[str, str], datum: str | None) -> DeviceRow:
         building_class=_one_of(line, "building_class", BUILDING_CLASSES, "residential"),
         mount=_one_of(line, "mount", MOUNTS, "foundation"),
         period_s=_number(line, "period_s", 0.001, 1e9),
+        product=line.get("product", "")[:64],
     )
 
 

@@ -61,6 +61,7 @@ class Registry:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.version = 0
         self.keys: dict[tuple[str, str | None], int] = {}
         self._key_of: dict[Topic, int] = {}  # of topics met lately: one look-up a message
         self.metrics: dict[str, int] = {}
@@ -83,6 +84,8 @@ class Registry:
                 async with self._pool.connection() as conn:
                     devices = await load_devices(conn)
                     metrics = await load_metrics(conn)
+            if devices != list(self._by_key.values()):
+                self.version += 1  # a device is new, gone, or another than it was
             self._by_key = {device.key: device for device in devices}
             self._disabled = frozenset(device.key for device in devices if device.disabled)
             self.keys = {(device.id, device.run): device.key for device in devices}

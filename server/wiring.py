@@ -20,6 +20,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from fastapi import FastAPI
 
+from alerting.metrics import OWNERSHIP
+from alerting.recovery import Recovery
+from alerting.rulebook import RuleBook
 from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
 from alerting.trips.service import TripService
@@ -27,6 +30,7 @@ from alerting.trips.store import PostgresTripStore
 from api.app import create_app
 from api.hub import Hub
 from api.ports import ApiPorts, HookPorts, Readiness
+from db.lease import Lease
 from db.listen import wakeups
 from db.maintenance import EVERY_S, maintain
 from db.media import MediaFolder
@@ -69,6 +73,7 @@ DIVISIONS_EVERY_S = 5.0
 DUTIES_EVERY_S = 30.0
 READY_WITHIN_S = 2.0
 TRIP_SEVERITY = 3
+BEGIN_AGAIN_S = 1.0
 
 Part = tuple[str, Callable[[], Awaitable[None]]]
 
@@ -250,7 +255,14 @@ async def build(
             zone=ZoneInfo(settings.timezone),
             division_changed_since=places.changed_since,
         )
-        await alerts.start()
+        book = RuleBook(pool, database_url, registry.devices, now_us)
+        lease = Lease(database_url, OWNERSHIP.set)
+        detecting = asyncio.Event()
+        if role == "api":
+            await alerts.start()
+        else:
+            await alerts.load_duties()  # the rest once this process is the one that detects
+            opened.push_async_callback(lease.release)
         hub = Hub(pool, database_url, now_us, locate=places.of_points, ingest_here=role != "api")
         finding = Finding(pool, lambda: places.locator)
         parts: list[Part] = [
@@ -278,7 +290,16 @@ async def build(
                 zone=ZoneInfo(settings.timezone),
             )
 
+            recovery = Recovery(pool, alerts, registry.device, registry.metric_names, now_us)
+
+            async def own() -> None:
+                await lease.acquire()
+                await begin(alerts, alert_store, recovery, registry, gaps)
+                detecting.set()
+                await lease.keep()
+
             async def sink(block: Block) -> None:
+                await lease.held.wait()
                 gaps.take(block)
                 await alerts.handle(block)
                 await trips.handle(block)
@@ -300,7 +321,6 @@ async def build(
                 retained_filters=adapters.retained_filters,
             )
             gaps = GapService(GapStore(pool), registry.device, session.publish, now_us)
-            await gaps.start()
             opened.push_async_callback(gaps.close)
             translation = Translation(adapters, session.publish)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
@@ -310,15 +330,18 @@ async def build(
             hooks = HookPorts(HookIntake(ingest, now_us), frozenset(settings.hooks), settings.hook_secrets)
             quarantine = QuarantineReplay(QuarantineStore(pool), partial(ingest.submit, came_by="quarantine"))
             parts += [
-                ("broker session", session.run),
-                ("ingest", ingest.run),
-                ("gaps", gaps.run),
-                ("quarantine", lambda: quarantine.follow(database_url)),
+                ("owner of detection", own),
+                ("broker session", once(detecting, session.run)),
+                ("ingest", once(detecting, ingest.run)),
+                ("gaps", once(detecting, gaps.run)),
+                ("quarantine", once(detecting, lambda: quarantine.follow(database_url))),
                 ("last seen", registry.keep_heard),
-                ("alert clock", lambda: tick(alerts)),
-                ("pictures", media.run),
-                ("old pictures", media.sweep),
-                ("maintenance", lambda: keep_up(settings, database_url)),
+                ("alert clock", once(detecting, lambda: tick(alerts))),
+                ("rules", once(detecting, lambda: book.follow(alerts, lambda: registry.version))),
+                ("checkpoints", once(detecting, recovery.keep)),
+                ("pictures", once(detecting, media.run)),
+                ("old pictures", once(detecting, media.sweep)),
+                ("maintenance", once(detecting, lambda: keep_up(settings, database_url))),
             ]
 
         def route(kind: str, severity: int, place: Place, **asked: Any) -> tuple[Sequence[Duty], Sequence[Any]]:
@@ -326,7 +349,8 @@ async def build(
             return routing.duties, routing.steps_json()
 
         async def readiness() -> Readiness:
-            return await check_readiness(pool, session, ingest)
+            standing_by = role != "api" and not detecting.is_set()
+            return await check_readiness(pool, session, ingest, standing_by=standing_by and lease.waiting)
 
         ports = ApiPorts(
             pool=pool,
@@ -345,6 +369,7 @@ async def build(
             on_duty=lambda unit, at_us: alerts.on_duty(unit, at_us).as_json(),
             hooks=hooks,
             media=media_folder,
+            rules=book,
         )
         yield House(parts, create_app(ports), pool)
 
@@ -359,6 +384,33 @@ def make_adapters(settings: Settings) -> Adapters:
 def now_us() -> int:
     """The wall clock, microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def once(begun: asyncio.Event, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """A part that waits until this process is the one that detects."""
+
+    async def run() -> None:
+        await begun.wait()
+        await work()
+
+    return run
+
+
+async def begin(
+    alerts: AlertService, store: PostgresAlertStore, recovery: Recovery, registry: Registry, gaps: GapService
+) -> None:
+    """Go on where the last owner of detection stopped: its rules, its memory, what it had stored and missed."""
+    while True:
+        try:
+            await registry.load()
+            rules = await store.load_rules()
+            await alerts.set_rules(rules, {})
+            await recovery.recover(rules)
+            await gaps.start()
+            return
+        except DatabaseUnavailable as error:
+            log.info("detection begins later: %s", error)
+            await asyncio.sleep(BEGIN_AGAIN_S)
 
 
 async def tick(alerts: AlertService) -> None:
@@ -396,7 +448,7 @@ async def keep_up(settings: Settings, database_url: str) -> None:
 
 
 async def check_readiness(
-    pool: Pool, session: MqttSession | None, ingest: IngestService | None
+    pool: Pool, session: MqttSession | None, ingest: IngestService | None, *, standing_by: bool = False
 ) -> dict[str, dict[str, Any]]:
     """The checks of ``/readyz``: database, broker, and whether what arrives is stored at once."""
     checks: dict[str, dict[str, Any]] = {}
@@ -411,7 +463,9 @@ async def check_readiness(
         checks["database"] = {"ok": False, "detail": str(error)}
     except TimeoutError:
         checks["database"] = {"ok": False, "detail": f"no answer within {READY_WITHIN_S:.0f} s"}
-    if session is not None and ingest is not None:
+    if standing_by:
+        checks["detection"] = {"ok": True, "detail": "stands by: another process detects on this database"}
+    elif session is not None and ingest is not None:
         statistics = session.statistics()
         detail = "connected" if statistics.connected else statistics.last_error or "not connected yet"
         checks["broker"] = {"ok": statistics.connected, "detail": detail}

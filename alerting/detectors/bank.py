@@ -1,19 +1,32 @@
 """All detectors of the enabled rules, fed with one block.
 
-Pure: a block in, detections out. A reading that cannot be (``physical_range``) is
-shown only to detectors that look at the sensor itself: -127 °C is no cold.
+Pure: a block in, detections out. Each rule sees the rows that are its own
+(``alerting/holders.py``). A reading that cannot be (``physical_range``) is shown only
+to detectors that look at the sensor itself: -127 °C is no cold. Rules may change
+between two blocks: a rule that stays as it was keeps its detector, a changed one
+takes over its memory where the new settings allow. The bank notes how far each
+series was fed, so that after a restart the rows behind a snapshot can be found and
+fed again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from alerting.detectors.base import Detector, DeviceOf, Rule
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.fed import Fed
 from alerting.detectors.physical_range import PhysicalRange
+from alerting.holders import Holders
+from alerting.rules import memory_fits
 from domain.alerts import Alert, Detection
 from domain.readings import Block
+
+Memory = Mapping[str, NDArray[Any]]
 
 
 class DetectorBank:
@@ -25,37 +38,95 @@ class DetectorBank:
 
     def __init__(self, rules: Sequence[Rule], device: DeviceOf, metric_names: Callable[[], Sequence[str]]) -> None:
         self._metric_names = metric_names
+        self._device = device
         self._keys: dict[str, int] = {}
         self._names: Sequence[str] = ()
         self._known = 0
-        self.detectors: dict[str, Detector] = {
-            rule.id: DETECTORS[rule.detector].make(rule, device) for rule in rules if rule.enabled
-        }
+        self.fed = Fed()
+        self.detectors: dict[str, Detector] = {}
+        self.update(rules)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules that are fed."""
+        return [detector.rule for detector in self.detectors.values()]
 
     def feed(self, block: Block) -> list[Detection]:
         """What the block's rows made known; in event order per device and rule."""
         metrics = self._metric_keys()
-        measured = self._measured(block, metrics)
         found: list[Detection] = []
-        for detector in self.detectors.values():
-            sees_all = DETECTORS[detector.rule.detector].sees_all
-            found += detector.detect(block if sees_all else measured, metrics)
+        measured = self._measured(block, metrics)
+        for rule_id, detector in self.detectors.items():
+            shown = block if DETECTORS[detector.rule.detector].sees_all else measured
+            said = detector.detect(self._holders.part(rule_id, shown), metrics)
+            if said and not self._holders.is_for_all(rule_id):
+                # A detector of silences speaks of devices it is not shown any more.
+                said = [d for d in said if self.holds(rule_id, d.device, d.sampled_us)]
+            version = detector.rule.version
+            found += said if version == 1 else [replace(d, rule_version=version) for d in said]
+        self.fed.note(block)
         return found
 
     def _measured(self, block: Block, metrics: Mapping[str, int]) -> Block:
         """The block without readings that cannot be."""
-        for detector in self.detectors.values():
-            if isinstance(detector, PhysicalRange) and len(block.readings):
-                impossible = detector.impossible(block.readings, metrics)
+        for rule_id, detector in self.detectors.items():
+            r = block.readings
+            if isinstance(detector, PhysicalRange) and len(r):
+                mine = self._holders.mine(rule_id, r.device, r.time_us)
+                impossible = detector.impossible(r, metrics) & (True if mine is None else mine)
                 if impossible.any():
-                    block = replace(block, readings=block.readings.take(~impossible))
+                    block = replace(block, readings=r.take(~impossible))
         return block
+
+    def update(self, rules: Sequence[Rule]) -> list[str]:
+        """Take other rules; returns the ids of those whose active episodes the caller must ``restore``."""
+        before, self.detectors, anew = self.detectors, {}, []
+        self._holders = Holders(rules, self._device)
+        for rule in rules:
+            if not rule.enabled:
+                continue
+            old = before.get(rule.id)
+            if old is not None and old.rule == rule:
+                self.detectors[rule.id] = old
+                continue
+            self.detectors[rule.id] = DETECTORS[rule.detector].make(rule, self._device)
+            if old is None or not memory_fits(old.rule, rule) or not self.load(rule.id, old.snapshot()):
+                anew.append(rule.id)
+        return anew
+
+    def holds(self, rule_id: str, device: int, at_us: int) -> bool:
+        """Whether this rule judges this device at this event time."""
+        return self._holders.holds(rule_id, device, at_us)
+
+    def forget_devices(self) -> None:
+        """The registry has changed: ask anew which rule is whose."""
+        self._holders.forget()
 
     def restore(self, alert: Alert, newest_us: int, episode_us: int) -> None:
         """Tell the detector of an active alert's rule that the episode goes on."""
         detector = self.detectors.get(alert.rule)
         if detector is not None:
             detector.resume(alert, episode_us, newest_us)
+
+    def forget(self, rule_id: str, device: int) -> None:
+        """This rule begins anew with this device."""
+        detector = self.detectors.get(rule_id)
+        if detector is not None:
+            detector.forget(device)
+
+    def snapshot(self) -> list[tuple[Rule, Memory]]:
+        """Every detector's memory, as copies; all of one moment when taken without a pause."""
+        return [(detector.rule, detector.snapshot()) for detector in self.detectors.values()]
+
+    def load(self, rule_id: str, memory: Memory) -> bool:
+        """Give a detector a memory; False, and it has none, when that is of another kind."""
+        rule = self.detectors[rule_id].rule
+        try:
+            self.detectors[rule_id].load(memory)
+        except (ValueError, KeyError):
+            self.detectors[rule_id] = DETECTORS[rule.detector].make(rule, self._device)
+            return False
+        return True
 
     def _metric_keys(self) -> Mapping[str, int]:
         names = self._metric_names()

@@ -23,6 +23,8 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class BatterySettings(RuleSettings):
     """``low_pct`` begins, ``charged_pct`` ends."""
 
+    READS: ClassVar = frozenset({"readings", "statuses"})
+
     low_pct: Percent = 20.0
     charged_pct: Percent = 30.0
 

@@ -10,18 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
+from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
-from alerting.detectors.rows import is_late
+from alerting.detectors.rows import is_late, packed, unpacked
 from domain.alerts import Alert, Detection
 from domain.readings import Block, CameraEvent
+
+EVENTS_MAX = 256
+"""Events of one camera that are remembered, so that a message delivered twice counts once."""
 
 
 class CameraSettings(RuleSettings):
     """One type of camera event: the score it needs, and its severities by score."""
+
+    READS: ClassVar = frozenset({"camera_events"})
+    KEEPS: ClassVar = frozenset({"title", "score_min", "severity", "score_severity", "stale_s"})
 
     type: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
     score_min: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -55,7 +62,7 @@ class CameraEvents:
         self.rule = rule
         self.settings = rule.settings
         self._scenes: dict[int, _Scene] = {}
-        self._newest: dict[tuple[int, str], int] = {}
+        self._newest: dict[int, dict[str, int]] = {}  # newest message of each event, by camera
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's camera events."""
@@ -76,7 +83,24 @@ class CameraEvents:
             newest_us, episode_us, severity, score if isinstance(score, float) else 0.0,
             {str(event): newest_us for event in events},
         )  # fmt: skip
-        self._newest.update({(device, str(event)): newest_us for event in events})
+        for event in events:
+            self._note(device, str(event), newest_us)
+
+    def forget(self, device: int) -> None:
+        """Begin anew with this camera."""
+        self._scenes.pop(device, None)
+        self._newest.pop(device, None)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered."""
+        scenes = [[d, s.newest_us, s.episode_us, s.severity, s.score, s.open_us] for d, s in self._scenes.items()]
+        return {"json": packed({"scenes": scenes, "newest": list(self._newest.items())})}
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave; ValueError when it is of another kind."""
+        memory = unpacked(saved)
+        self._scenes = {device: _Scene(*scene) for device, *scene in memory["scenes"]}
+        self._newest = {device: dict(newest) for device, newest in memory["newest"]}
 
     def feed(self, events: Sequence[CameraEvent]) -> list[Detection]:
         """Judge events in the order received."""
@@ -84,7 +108,7 @@ class CameraEvents:
         for event in events:
             if event.type != self.settings.type or event.late:
                 continue
-            if event.time_us <= self._newest.get((event.device, event.event_id), -1):
+            if event.time_us <= self._newest.get(event.device, {}).get(event.event_id, -1):
                 continue  # this message, or a later one of the same event, was seen before
             found += self._take(event)
         return found
@@ -94,8 +118,8 @@ class CameraEvents:
         scene = self._scenes.get(event.device)
         known = scene is not None and event.event_id in scene.open_us
         if event.phase == "end":
-            self._newest.pop((event.device, event.event_id), None)
             if known and scene is not None:
+                self._note(event.device, event.event_id, event.time_us)  # its start may come again
                 del scene.open_us[event.event_id]
                 if not scene.open_us:
                     found.append(self._end(event, scene, event.time_us))
@@ -103,7 +127,7 @@ class CameraEvents:
         score = 1.0 if event.score is None else event.score
         if not known and score < self.settings.score_min:
             return found
-        self._newest[event.device, event.event_id] = event.time_us
+        self._note(event.device, event.event_id, event.time_us)
         severity = self._severity(score)
         if scene is None:
             scene = _Scene(event.time_us, event.time_us, severity, score, {event.event_id: event.time_us})
@@ -116,6 +140,14 @@ class CameraEvents:
             found.append(self._say(event, scene, "update", event.time_us))
         return found
 
+    def _note(self, device: int, event_id: str, time_us: int) -> None:
+        """Remember an event's newest message; of more than ``EVENTS_MAX`` the one noted first is forgotten."""
+        seen = self._newest.setdefault(device, {})
+        seen.pop(event_id, None)
+        seen[event_id] = time_us
+        if len(seen) > EVENTS_MAX:
+            del seen[next(iter(seen))]
+
     def _give_up_stale(self, event: CameraEvent) -> list[Detection]:
         scene = self._scenes.get(event.device)
         if scene is None:
@@ -125,7 +157,6 @@ class CameraEvents:
         stale = [e for e, t in scene.open_us.items() if e != event.event_id and event.time_us - t > limit_us]
         for name in stale:
             del scene.open_us[name]
-            self._newest.pop((event.device, name), None)
         return [] if scene.open_us else [self._end(event, scene, last_us + limit_us)]
 
     def _end(self, event: CameraEvent, scene: _Scene, at_us: int) -> Detection:

@@ -25,6 +25,8 @@ AXES = "xyz"
 class FlatlineSettings(RuleSettings):
     """How long an axis must be flat, in packets that follow each other."""
 
+    READS: ClassVar = frozenset({"waveforms"})
+
     s_min: Positive = 30.0
 
     def words(self) -> Words:

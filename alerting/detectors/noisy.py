@@ -30,6 +30,8 @@ from domain.readings import Block, Bool, Float64, Int64, Readings
 class NoisySettings(RuleSettings):
     """How much rougher a series must have become, and for how long."""
 
+    READS: ClassVar = frozenset({"readings"})
+
     window_n: Annotated[int, Field(ge=4)] = 32
     memory_n: Annotated[int, Field(ge=2)] = 50
     learn_n: Annotated[int, Field(ge=2)] = 20

@@ -51,6 +51,8 @@ PHYSICAL: Mapping[str, tuple[float, float]] = {
 class PhysicalRangeSettings(RuleSettings):
     """``ranges``: metric to lowest and highest, beside and over the table; ``n``: in a row, either way."""
 
+    READS: ClassVar = frozenset({"readings"})
+
     ranges: dict[str, tuple[float, float]] = Field({})
     n: Annotated[int, Field(ge=1)] = 3
 

@@ -7,6 +7,7 @@ thousand accelerometers. Pure: numpy only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -30,6 +31,9 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __contains__(self, key: int) -> bool:
+        return key < len(self._row) and bool(self._row[key] >= 0)
 
     def of(self, keys: Int32) -> Rows64:
         """The rows of these device keys ``(n,)``; unseen devices get the next free rows."""
@@ -94,6 +98,13 @@ class DeviceState(_Memory):
         self._grow(len(self.rows))
         return row
 
+    def forget(self, device: int) -> None:
+        """Begin anew with this device, as if nothing had been seen of it."""
+        if device in self.rows:
+            row = self.rows.of(np.array([device], np.int32))
+            for name, fill in self.FIELDS.items():
+                getattr(self, name)[row] = fill
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """All that is remembered, as copies: ``keys`` and each field, one row per device."""
         return {"keys": self.rows.keys.copy(), **self._saved(len(self.rows))}
@@ -144,6 +155,12 @@ class SeriesState(_Memory):
             self.metric = np.concatenate([self.metric, np.full(len(fresh), key, np.int32)])
         return self._row[key][within]
 
+    def forget(self, device: int) -> None:
+        """Begin anew with all series of this device."""
+        rows = np.flatnonzero(self.device == device)
+        for name, fill in self.FIELDS.items():
+            getattr(self, name)[rows] = fill
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """All that is remembered, as copies: ``device``, ``metric`` and each field, one row per series."""
         return {"device": self.device.copy(), "metric": self.metric.copy(), **self._saved(len(self.device))}
@@ -151,6 +168,18 @@ class SeriesState(_Memory):
     def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Take up what ``snapshot`` gave; only into a detector that has seen nothing. Raises ValueError."""
         self._put(self.series_of(saved["device"], saved["metric"]), saved)
+
+
+def packed(memory: Any) -> NDArray[np.uint8]:
+    """What a detector of few devices remembers in objects, as an array: JSON."""
+    return np.frombuffer(json.dumps(memory, ensure_ascii=False).encode(), np.uint8).copy()
+
+
+def unpacked(saved: Mapping[str, NDArray[Any]]) -> Any:
+    """What ``packed`` was given; raises ValueError when there is none."""
+    if "json" not in saved:
+        raise ValueError("saved state does not fit: json")
+    return json.loads(saved["json"].tobytes())
 
 
 def rounds(rows: Rows64) -> Iterator[Rows64]:

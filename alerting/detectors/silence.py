@@ -97,6 +97,12 @@ class Silence(DeviceState):
         self._known = 0
         self._meet()
 
+    def forget(self, device: int) -> None:
+        """Begin anew with this device."""
+        super().forget(device)
+        self._known = 0
+        self._meet()
+
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Note who is heard, and see who is not, at each tick that has passed."""
         key, at_us, steady = heard(block)

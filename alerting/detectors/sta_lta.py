@@ -64,6 +64,12 @@ class StaLtaSettings(RuleSettings):
     ratio; ``pga_severity``: severity to peak acceleration in gal.
     """
 
+    READS: ClassVar = frozenset({"waveforms"})
+    KEEPS: ClassVar = frozenset(
+        {"title", "on", "off", "floor_gal", "background_s", "dead_s", "trigger_s_max", "gap_s", "peak_factor",
+         "sustained_s", "axis_share"}
+    )  # fmt: skip
+
     form: Literal["classic", "recursive"] = "classic"
     freeze: bool = True
     sta_s: Positive = 1.0

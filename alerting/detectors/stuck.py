@@ -29,6 +29,8 @@ from domain.readings import Block, Bool, Float64, Int64, Readings
 class StuckSettings(RuleSettings):
     """How long the same value is suspicious."""
 
+    READS: ClassVar = frozenset({"readings"})
+
     n_min: Annotated[int, Field(ge=2)] = 30
     s_min: Positive = 3600.0
     factor: Annotated[float, Field(ge=1)] = 4.0

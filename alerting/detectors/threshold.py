@@ -37,6 +37,9 @@ class ThresholdSettings(RuleSettings):
     this share of the level.
     """
 
+    READS: ClassVar = frozenset({"readings"})
+    KEEPS: ClassVar = frozenset({"title", "unit", "clear", "on_delay_s", "off_delay_s", "gap_s", "peak_step"})
+
     metric: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
     unit: str = ""
     direction: Literal["above", "below", "magnitude"] = "above"

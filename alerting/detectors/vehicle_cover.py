@@ -8,17 +8,22 @@ small object per vehicle; positions come once in seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Seconds, Severity, Words
-from alerting.detectors.rows import NEVER, is_late
+from alerting.detectors.rows import NEVER, is_late, packed, unpacked
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Position
 
 
 class VehicleCoverSettings(RuleSettings):
     """A loaded bed under an open cover, for this long; closed again for that long."""
+
+    READS: ClassVar = frozenset({"positions"})
+    KEEPS: ClassVar = frozenset({"title", "severity", "on_delay_s", "off_delay_s", "gap_s"})
 
     severity: Severity = 3
     on_delay_s: Seconds = 10.0
@@ -67,6 +72,18 @@ class VehicleCover:
         self._vehicles[device] = _Vehicle(
             newest_us, "loaded", "open", since_us=episode_us, episode_us=episode_us, active=True
         )
+
+    def forget(self, device: int) -> None:
+        """Begin anew with this vehicle."""
+        self._vehicles.pop(device, None)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered."""
+        return {"json": packed([[device, *astuple(v)] for device, v in self._vehicles.items()])}
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave; ValueError when it is of another kind."""
+        self._vehicles = {device: _Vehicle(*vehicle) for device, *vehicle in unpacked(saved)}
 
     def feed(self, positions: Sequence[Position]) -> list[Detection]:
         """Judge positions in the order received."""

@@ -53,6 +53,9 @@ class VibrationLimitSettings(RuleSettings):
     (severity 3) from 70 % on, as GB 50868-2013 has it for self-built houses.
     """
 
+    READS: ClassVar = frozenset({"readings", "waveforms"})
+    KEEPS: ClassVar = frozenset({"title", "clear_ratio", "clear_after_s", "peak_factor", "settle_s", "gap_s"})
+
     standard: str = "din4150-3"
     table: LimitTable | None = None
     place: Literal["by_mount", "foundation", "top_floor", "slab", "pipe"] = "by_mount"

@@ -138,7 +138,7 @@ def device_row(ports: ApiPorts, device_id: str, body: DeviceBody) -> DeviceRow:
     return DeviceRow(
         id=device_id, kind=body.kind, name=body.name, lon=lon, lat=lat, datum_given=body.datum,
         address_id=body.address_id, building_class=body.building_class, mount=body.mount,
-        period_s=body.period_s, place=place, camera=camera,
+        period_s=body.period_s, place=place, camera=camera, product=body.product,
     )  # fmt: skip
 
 

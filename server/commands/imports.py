@@ -44,6 +44,7 @@ from geo.store import (
 from geo.vector_files import SUFFIXES, read_vector
 from server.commands.import_checks import Held, hold_addresses, hold_devices, hold_outlines
 from server.commands.import_duties import TABLE_KINDS, import_table
+from server.commands.import_rules import import_rules
 from server.connect import database_url
 
 KINDS = ("regions", "grids", "addresses", "devices", "cameras", "places")
@@ -146,7 +147,7 @@ def import_command(
     file: Annotated[
         Path,
         typer.Argument(
-            help="CSV; TOML (duties and other tables); GeoJSON (regions, grids, sites, truck-permits);"
+            help="CSV; TOML (rules, duties and other tables); GeoJSON (regions, grids, sites, truck-permits);"
             " .shp or .gpkg (regions, grids)"
         ),
     ],
@@ -181,25 +182,16 @@ def import_command(
 
     Example: gridpulse import devices sensors.csv --datum gcj02 --dry-run
     """
+    if what == "rules":
+        raise typer.Exit(import_rules(file, dry_run=dry_run, strict=strict))
     if what in TABLE_KINDS:
         if datum is not None and datum not in DATUMS:
             raise typer.BadParameter(f"{datum!r}: write one of {', '.join(DATUMS)}", param_hint="--datum")
         raise typer.Exit(import_table(what, file, dry_run=dry_run, strict=strict, datum=datum))
-    if what not in KINDS:
-        known = ", ".join((*KINDS, *TABLE_KINDS))
-        raise typer.BadParameter(f"{what!r}: write one of {known}", param_hint="WHAT")
-    if datum is not None:
-        try:
-            imports.check_import_datum(datum)
-        except PayloadError as error:
-            raise typer.BadParameter(error.detail, param_hint="--datum") from error
-    if cut_cells is not None and what != "regions":
-        raise typer.BadParameter("--cut-cells is for regions", param_hint="WHAT")
-    if (validate or repair or valid_from) and what not in LAYERS:
-        raise typer.BadParameter("--validate, --repair, --valid-from: for regions and grids", param_hint="WHAT")
     if valid_from is not None and valid_from.tzinfo is None:
         valid_from = valid_from.replace(tzinfo=UTC)
     options = Options(datum, dry_run, strict, force, validate, repair, valid_from, cut_cells)
+    check_usage(what, options)
     try:
         report = asyncio.run(_import(what, file, options))
     except GridpulseError as error:
@@ -211,6 +203,22 @@ def import_command(
         typer.echo(f"{file}: {note}", err=True)
     typer.echo(report.summary(), err=bool(report.refused))
     raise typer.Exit(report.exit_code)
+
+
+def check_usage(what: str, options: Options) -> None:
+    """Raises BadParameter for what is unknown or does not go together."""
+    if what not in KINDS:
+        known = ", ".join((*KINDS, *TABLE_KINDS))
+        raise typer.BadParameter(f"{what!r}: write one of {known}", param_hint="WHAT")
+    if options.datum is not None:
+        try:
+            imports.check_import_datum(options.datum)
+        except PayloadError as error:
+            raise typer.BadParameter(error.detail, param_hint="--datum") from error
+    if options.cut_cells is not None and what != "regions":
+        raise typer.BadParameter("--cut-cells is for regions", param_hint="WHAT")
+    if (options.validate or options.repair or options.valid_from) and what not in LAYERS:
+        raise typer.BadParameter("--validate, --repair, --valid-from: for regions and grids", param_hint="WHAT")
 
 
 async def _import(what: str, file: Path, options: Options) -> ImportReport:

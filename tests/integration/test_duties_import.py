@@ -147,30 +147,6 @@ async def test_rota_owners_maintainers_and_permits_answer(pool: Pool, database_u
     assert service.route("device.offline", 4, PLACE).duties[0].unit == "city:441900:maintainer"
 
 
-async def test_rules_go_in_with_a_new_version_only_when_they_change(
-    pool: Pool, database_url: str, tmp_path: Path
-) -> None:
-    store = PostgresAlertStore(pool)
-    await store.load_rules()
-    text = """[[rules]]
-id = "fire.temperature"
-detector = "threshold"
-kind = "fire.temperature"
-[rules.settings]
-metric = "temperature_c"
-clear = 40
-levels = {3 = 50}
-title = {zh = "温度", en = "Temperature"}
-"""
-    for version in (2, 2):
-        assert (await put(database_url, tmp_path, "rules", text, suffix="toml")).written
-        rules = {rule.id: rule for rule in await store.load_rules()}
-        assert rules["fire.temperature"].version == version
-    bad = await put(database_url, tmp_path, "rules", text.replace("threshold", "thresold"), suffix="toml")
-    assert bad.refused == "every row is bad"
-    assert "unknown detector" in str(bad.table.problems[0])
-
-
 async def test_the_stamp_moves_with_every_table(pool: Pool) -> None:
     store = PostgresAlertStore(pool)
     await store.load_duties()

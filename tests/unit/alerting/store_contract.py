@@ -29,7 +29,8 @@ def alert(alert_id: str = "01A", device: int = 7, episode_us: int = T0, **more: 
         started_us=episode_us, updated_us=T0 + 2 * S, cleared_us=None, late=False, count=1, value=6.1, limit=5.0,
         unit="mm/s", metric="ppv_mm_s", lon=113.75, lat=23.02, exercise=None, place=PLACE,
         duty=(Duty("town:441900003:housing", "lead", "why", {"zh": "住建局", "en": "Housing"}),),
-        evidence={"rule": "vibration.limit", "window_us": (episode_us, episode_us + S), "features": {"axis": "x"}},
+        evidence={"rule": "vibration.limit", "rule_version": 1, "window_us": (episode_us, episode_us + S),
+                  "features": {"axis": "x"}},
         timeline_us={"sampled": T0 + S, "received": T0 + S, "committed": T0 + 2 * S, "detected": T0 + 2 * S,
                      "placed": T0 + 2 * S},
     )  # fmt: skip

@@ -26,7 +26,7 @@ def test_the_keys_are_the_contracts() -> None:
         "address_id", "address", "distance_m", "score", "method", "grid", "village", "town", "names",
         "data_version",
     }  # fmt: skip
-    assert set(body["evidence"]) == {"rule", "window", "features"}
+    assert set(body["evidence"]) == {"rule", "rule_version", "window", "features"}
     assert list(body["timeline"]) == ["sampled", "received", "committed", "detected", "placed"]
     assert body["started_at"] == "2023-11-14T22:13:20.000000Z"
 

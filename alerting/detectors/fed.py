@@ -1,0 +1,93 @@
+"""How far each series was fed: the newest event time of each device's metrics, packets and other messages.
+
+What lies behind it in the database was not fed. One array per metric, one entry per
+device key; late rows do not count, detectors skip them. Bounded by ``CELLS_MAX``:
+series beyond it are not noted (``full``), and are not fed again after a restart. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerting.detectors.rows import NEVER
+from domain.readings import Block, Bool, Int32, Int64
+
+PACKETS, POSITIONS, CAMERA_EVENTS, STATUSES = -1, -2, -3, -4
+"""Series of a device beside its metrics."""
+
+CELLS_MAX = 32_000_000
+
+
+class Fed:
+    """Newest event time by series (a metric's key, or one of the above) and device key."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, Int64] = {}
+        self._cells = 0
+        self.full = False
+
+    def note(self, block: Block) -> None:
+        """These rows were fed."""
+        r = block.readings
+        if len(r):
+            for metric in np.flatnonzero(np.bincount(r.metric)).tolist():
+                rows = np.flatnonzero((r.metric == metric) & ~r.late)
+                self._note(metric, r.device[rows], r.time_us[rows])
+        for w in block.waveforms:
+            live = np.flatnonzero(~w.late)
+            self._note(PACKETS, w.device[live], w.start_us[live])
+        for series, events in ((POSITIONS, block.positions), (CAMERA_EVENTS, block.camera_events)):
+            self._note_rows(series, [(e.device, e.time_us) for e in events if not e.late])
+        self._note_rows(STATUSES, [(s.device, s.time_us) for s in block.statuses])
+
+    def newest(self, series: int) -> tuple[Int32, Int64]:
+        """Devices of a series with data, and the newest event time of each."""
+        newest = self._newest.get(series, np.zeros(0, np.int64))
+        device: Int32 = np.flatnonzero(newest != NEVER).astype(np.int32)
+        return device, newest[device]
+
+    def series(self) -> list[int]:
+        """The series that were fed."""
+        return sorted(self._newest)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All of it as columns: series, device, newest."""
+        none = np.zeros(0, np.int32)
+        parts = [(none, none, none.astype(np.int64))]
+        for series in self.series():
+            device, newest = self.newest(series)
+            parts.append((np.full(len(device), series, np.int32), device, newest))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return dict(zip(("series", "device", "newest"), columns, strict=True))
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave."""
+        for series in np.unique(saved["series"]).tolist():
+            mine: Bool = saved["series"] == series
+            self._note(series, saved["device"][mine], saved["newest"][mine])
+
+    def _note_rows(self, series: int, rows: Sequence[tuple[int, int]]) -> None:
+        if rows:
+            device, time_us = zip(*rows, strict=True)
+            self._note(series, np.array(device, np.int32), np.array(time_us, np.int64))
+
+    def _note(self, series: int, device: Int32, time_us: Int64) -> None:
+        if not len(device):
+            return
+        newest = self._newest.get(series)
+        size = 0 if newest is None else len(newest)
+        top = int(device.max())
+        if top >= size:
+            grown = max(top + 1, 2 * size, 64)
+            if self._cells + grown - size > CELLS_MAX:
+                self.full = True
+                return
+            self._cells += grown - size
+            more = np.full(grown - size, NEVER, np.int64)
+            newest = self._newest[series] = more if newest is None else np.concatenate([newest, more])
+        assert newest is not None
+        np.maximum.at(newest, device, time_us)
