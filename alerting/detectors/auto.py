@@ -34,32 +34,40 @@ from alerting.detectors.scalar import ScalarDetector, ScalarSettings, Step, Stre
 from alerting.detectors.surprise import EXCESS_MAX, FORGET, TAIL_PRIOR, TAIL_PRIOR_COUNT, surprise
 from domain.readings import Bool, Float64, Int64
 
-EVIDENCE = 3.5
+EVIDENCE = 3.0
 """Nats that make an alarm."""
 SECOND = 0.3
 WARM = 60
 SILENT = 120
 """Rows before it may speak."""
+CAUTION = 150
+"""Rows that halve the evidence when it has just begun: what is usual is not known well yet."""
 LENGTHS = np.array([5.0, 20.0, 80.0, 320.0])
 REST_LENGTHS = np.array([5.0, 20.0, 80.0])
-ROUGH_LENGTHS = np.array([20.0, 80.0, 300.0])
-SLOW = 1_000
+ROUGH_LENGTHS = np.array([20.0, 80.0, 1500.0])
+SLOW = 600
 ERROR_LENGTH = 200
 SEASON_LENGTH = 500
 SLOTS = 48
 SEASON_EARNS = 0.9
 """Season is used once its error is below this share of the slow level's."""
 RANGE_MIN = 0.02
-RANGE_GAIN = 2.1
+RANGE_GAIN = 2.0
 RANGE_TAIL_MIN = 0.1
-RANGE_MAX = 5.6
+RANGE_MAX = 8.0
 STILL_MIN = 6
 HOLD_ROWS, HOLD_SHARE, HOLD_ROWS_MAX = 50, 0.02, 500
+FORECAST_WEIGHT, ROUGH_WEIGHT = 0.8, 0.4
+"""Statistics that are often large for a moment weigh less."""
 DAY_US = 86_400_000_000
 TINY = 1e-300
 
 _PAIRS = 1 + len(REST_LENGTHS) + len(LENGTHS) - 1 + len(ROUGH_LENGTHS) - 1
 CHANNELS = 2 * _PAIRS + 1
+WEIGHTS = np.concatenate([
+    np.full(2, FORECAST_WEIGHT), np.ones(2 * (len(REST_LENGTHS) + len(LENGTHS) - 1)),
+    np.full(2 * (len(ROUGH_LENGTHS) - 1), ROUGH_WEIGHT), np.ones(1),
+])  # fmt: skip
 NAMES = (
     *(f"{name}{sign}" for name in (
         "forecast", *(f"rest-{n:g}" for n in REST_LENGTHS), *(f"step-{n:g}" for n in LENGTHS[:-1]),
@@ -139,12 +147,14 @@ class Auto(ScalarDetector):
         nats, self._quantile[r], self._pareto[r], self._pareto_count[r] = surprise(
             h, self._quantile[r], self._pareto[r].astype(np.float64), self._pareto_count[r].astype(np.float64), seen, WARM
         )
+        nats *= WEIGHTS
         nats[:, -1] = np.where(still >= STILL_MIN, nats[:, -1], 0.0)
         evidence = self._evidence(np.concatenate([nats, self._record(r, v, seen)[:, None]], axis=1))
         self._seen[r] = seen + 1
         self._last[r] = v
         scale = np.maximum(self._error[r].min(axis=1), TINY)
         limit = np.full(len(r), self.settings.evidence)
+        limit *= 1.0 + CAUTION / (seen + 1.0)
         return Strength(np.where(seen >= SILENT, evidence / limit, 0.0), expected, scale, limit)
 
     def hold_us(self, at: Step) -> Int64:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from alerting.detectors.base import Detector, DeviceOf, Rule
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.city_clock import CityClock
+from alerting.dispatch.windows import Calendar
 from domain.alerts import Alert, Detection
 from domain.readings import Block
 
@@ -33,6 +35,13 @@ class DetectorBank:
         """What the block's rows made known; in event order per device and rule."""
         metrics = self._metric_keys()
         return [found for detector in self.detectors.values() for found in detector.detect(block, metrics)]
+
+    def use_calendar(self, calendar: Calendar) -> None:
+        """The city's zone and holidays, for the detectors that know the time of day."""
+        for detector in self.detectors.values():
+            clock = getattr(detector, "clock", None)
+            if isinstance(clock, CityClock):
+                clock.use(calendar)
 
     def restore(self, alert: Alert, newest_us: int, episode_us: int) -> None:
         """Tell the detector of an active alert's rule that the episode goes on."""

@@ -106,7 +106,8 @@ class Drift(ScalarDetector):
         self._up[r] = np.where(judged, np.clip(self._up[r] + standard - slack, 0.0, SUM_MAX), 0.0)
         self._down[r] = np.where(judged, np.clip(self._down[r] - standard - slack, 0.0, SUM_MAX), 0.0)
         rate = np.maximum(-np.expm1(-HOUR_S / self.settings.memory_s), 1.0 / (hours + 1.0))
-        pulled = np.where(judged, np.clip(off, -Z_MAX * scale, Z_MAX * scale), off)
+        # What the companion explains is learnt whole, what remains is clipped.
+        pulled = np.where(judged, off - rest + np.clip(rest, -Z_MAX * scale, Z_MAX * scale), off)
         self._moments[r] = np.stack(
             [mean + rate * pulled, mean_beside + rate * off_beside,
              covariance + rate * (pulled * off_beside - covariance),

@@ -14,12 +14,12 @@ import numpy as np
 from domain.readings import Float64
 
 SHARE = 0.01
-STEP = 0.01
+STEP = 0.005
 EXCESS_MAX = 1.0
 """Largest log excess that is learnt: an anomaly must not teach that it is usual."""
 TAIL_PRIOR = 0.25
-TAIL_PRIOR_COUNT = 12.0
-TAIL_MIN = 0.05
+TAIL_PRIOR_COUNT = 20.0
+TAIL_MIN = 0.1
 FORGET = 0.02
 UNKNOWN = 2.0
 """Log excess of a statistic that was never above zero before."""

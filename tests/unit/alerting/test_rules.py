@@ -28,6 +28,10 @@ def test_the_defaults_are_valid_and_cover_every_detector() -> None:
         "sta_lta",
         "camera_event",
         "vehicle_cover",
+        "level",
+        "change",
+        "season",
+        "drift",
     }
     assert all(r.title["zh"] and r.title["en"] for r in rules)
 
