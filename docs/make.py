@@ -8,7 +8,7 @@ A page holds pairs of markers, and what stands between them is written here:
 
 ``python -m docs.make`` rewrites the pages, ``--check`` only says which are old (exit
 code 1). Refuses unknown and unclosed markers. Everything else on a page is written
-by people.
+by people. The drawings in ``docs/reference/sketches`` are made whole.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs.made.sections import SECTIONS
+from docs.made.sketches import SKETCHES
 
 ROOT = Path(__file__).resolve().parents[1]
+DRAWINGS = ROOT / "docs/reference/sketches"
 BLOCK = re.compile(r"<!-- made: (?P<name>[a-z0-9-]+) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)
 OPENING = re.compile(r"<!-- made: ([a-z0-9-]+) -->")
 
@@ -64,12 +66,21 @@ def old_pages() -> Iterator[tuple[Path, str]]:
             yield page, wanted
 
 
+def old_drawings() -> Iterator[tuple[Path, str]]:
+    """Drawings that are not as the code is now, with what they should be."""
+    for name, draw in SKETCHES.items():
+        path, wanted = DRAWINGS / f"{name}.svg", draw()
+        if not path.exists() or path.read_text(encoding="utf-8") != wanted:
+            yield path, wanted
+
+
 def main(arguments: list[str]) -> int:
     """Write or check; returns the exit code."""
-    old = list(old_pages())
+    old = [*old_pages(), *old_drawings()]
     for page, text in old:
         sys.stdout.write(f"{page.relative_to(ROOT)}\n")
         if "--check" not in arguments:
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
     return 1 if old and "--check" in arguments else 0
 

@@ -13,6 +13,7 @@ import pytest
 from docs import make
 from docs.made import api, ingest, limits, server, storage
 from docs.made.sections import SECTIONS
+from docs.made.sketches import SKETCHES
 from docs.made.words import FIELDS, LIMIT_WORDS, REASONS, TABLES
 from server.settings import NOT_SETTINGS, Settings
 
@@ -62,6 +63,13 @@ def old() -> set[str]:
 
 def test_the_parts_made_from_code_are_current(old: set[str]) -> None:
     assert not old, "run `make docs`"
+
+
+def test_the_drawings_are_current_and_shown_on_a_page() -> None:
+    assert not [path.name for path, _ in make.old_drawings()], "run `make docs`"
+    assert {path.stem for path in make.DRAWINGS.glob("*.svg")} == set(SKETCHES), "remove what nothing draws"
+    shown = {Path(target).stem for page in PAGES for target in LINK.findall(text(page)) if target.endswith(".svg")}
+    assert shown == set(SKETCHES)
 
 
 def test_every_part_has_its_page() -> None:
