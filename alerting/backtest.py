@@ -19,9 +19,11 @@ import numpy as np
 
 from alerting.detectors.base import Rule
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.city_clock import CityClock
 from alerting.detectors.rows import NEVER
 from alerting.detectors.scalar import ScalarDetector, ScalarSettings
 from alerting.detectors.threshold import Threshold, ThresholdSettings
+from alerting.dispatch.windows import Calendar
 from alerting.rules import parse_rule
 from domain.errors import SettingsError
 from domain.readings import Bool, Float64, Int64, Readings
@@ -83,13 +85,20 @@ def chosen_rule(rules: list[Rule], name: str | None) -> Rule:
     if len(exact or fitting) == 1:
         return (exact or fitting)[0]
     known = ", ".join(f"{rule.id} ({rule.detector})" for rule in rules) or "none"
-    which = "several rules" if fitting else "no rule"
-    raise SettingsError(f"{which} of a scalar series for --detector {name or ''}: name one by its id; there are {known}")
+    which = "several rules judge" if fitting else "no rule judges"
+    meant = f" for --detector {name}" if name else ""
+    raise SettingsError(f"{which} a series of values{meant}: name one by its id; there are {known}")
 
 
-def series_of(rule: Rule) -> Series:
-    """The rule's detector at work on one series. Raises: SettingsError when it judges something else."""
+def series_of(rule: Rule, calendar: Calendar | None = None) -> Series:
+    """The rule's detector at work on one series, on this calendar's clock.
+
+    Raises: SettingsError when it judges something else.
+    """
     made = DETECTORS[rule.detector].make(rule, lambda key: None)
+    clock = getattr(made, "clock", None)
+    if calendar is not None and isinstance(clock, CityClock):
+        clock.use(calendar)
     if isinstance(made, Threshold):
         return ThresholdSeries(made)
     if isinstance(made, ScalarDetector):
@@ -176,8 +185,10 @@ class ThresholdSeries:
         for first in range(0, len(at), PIECE):
             cut = slice(first, first + PIECE)
             rows = Readings(ones[cut], ones[cut], t[cut], v[cut], none[cut], t[cut], fresh[cut])
-            for found in self.detector.feed(rows, 1):
-                changes.append((int(at[np.searchsorted(t, found.sampled_us)]), found.phase != "clear"))
+            changes += [
+                (int(at[np.searchsorted(t, found.sampled_us)]), found.phase != "clear")
+                for found in self.detector.feed(rows, 1)
+            ]
         for (begin, active), (end, _) in zip(changes, [*changes[1:], (n, False)], strict=True):
             holds[begin:end] = active
         self._active = changes[-1][1]

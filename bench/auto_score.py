@@ -135,9 +135,10 @@ def kinds_table(series: Sequence[Labelled], alert: Sequence[Bool]) -> None:
 
 def report(title: str, families: Sequence[str], seeds: range) -> None:
     series = [make(family, seed) for family in families for seed in seeds]
-    strength, alert = told(detector("auto"), series)
+    _, alert = told(detector("auto"), series)
     parts = tallies(series, alert)
-    print(f"\n{title}: {len(series)} series, {sum(len(s.value) for s in series):,} rows\n\n{HEAD}\n|---|---|---|---|---|---|---|")
+    print(f"\n{title}: {len(series)} series, {sum(len(s.value) for s in series):,} rows\n")
+    print(f"{HEAD}\n|---|---|---|---|---|---|---|")
     for family, part in parts.items():
         print(line(family, part))
     print(line("**auto**", total(parts)))

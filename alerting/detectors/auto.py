@@ -3,7 +3,8 @@
 Six kinds of statistics of the same value, each compared with its own past
 (``surprise.py``), so that neither unit nor noise nor season need be known:
 
-- the error of the best of three forecasts (last value, short mean, time of day), both ways;
+- the error of the nearest of three forecasts (last value, short mean, time of day), both ways: a
+  value that any of them expects is no surprise, such as the edge at which a shift begins each day;
 - means over some lengths of what the season, or the slow level, leaves over;
 - differences of means of growing length, a Haar-like cascade for steps and drifts
   (Mallat 1989 has the idea; ours is exponentially weighted and costs one number a length);
@@ -38,7 +39,7 @@ EVIDENCE = 3.0
 """Nats that make an alarm."""
 SECOND = 0.3
 WARM = 60
-SILENT = 120
+SILENT = 180
 """Rows before it may speak."""
 CAUTION = 150
 """Rows that halve the evidence when it has just begun: what is usual is not known well yet."""
@@ -110,8 +111,9 @@ class Auto(ScalarDetector):
         assert isinstance(rule.settings, AutoSettings)
         self.settings = rule.settings
         self.clock = CityClock()
-        for name in ("_last", "_short", "_short_rest", "_slow", "_error_slow", "_error_season", "_high", "_low", "_still"):
+        for name in ("_last", "_short", "_short_rest", "_slow", "_high", "_low", "_still"):
             setattr(self, name, np.zeros(0))
+        self._error_slow = self._error_season = np.zeros(0)
         self._error: Float64 = np.zeros((0, 3))
         self._profile: Float64 = np.zeros((0, 2, SLOTS))
         self._profile_count: NDArray[np.float32] = np.zeros((0, 2, SLOTS), np.float32)
@@ -144,9 +146,8 @@ class Auto(ScalarDetector):
         still = self._stands_still(r, v, seen)
         averages = self._averages(r, v, rest, error, seen)
         h = np.concatenate([_both(error[:, None]), averages, np.log1p(still)[:, None]], axis=1)
-        nats, self._quantile[r], self._pareto[r], self._pareto_count[r] = surprise(
-            h, self._quantile[r], self._pareto[r].astype(np.float64), self._pareto_count[r].astype(np.float64), seen, WARM
-        )
+        past = (self._quantile[r], self._pareto[r].astype(np.float64), self._pareto_count[r].astype(np.float64))
+        nats, self._quantile[r], self._pareto[r], self._pareto_count[r] = surprise(h, *past, seen, WARM)
         nats *= WEIGHTS
         nats[:, -1] = np.where(still >= STILL_MIN, nats[:, -1], 0.0)
         evidence = self._evidence(np.concatenate([nats, self._record(r, v, seen)[:, None]], axis=1))
@@ -175,23 +176,24 @@ class Auto(ScalarDetector):
         r, v = at.row, at.value
         slot, kind = self.clock.slots(at.time_us, SLOTS)
         count, other = self._profile_count[r, kind, slot], self._profile_count[r, 1 - kind, slot]
-        profile = np.where((count == 0) & (other > 0), self._profile[r, 1 - kind, slot], self._profile[r, kind, slot])
+        borrowed = (count == 0) & (other > 0)
+        profile = np.where(borrowed, self._profile[r, 1 - kind, slot], self._profile[r, kind, slot])
         profile = np.where(count + other > 0, profile, self._slow[r])
         from_profile, from_slow = v - profile, v - self._slow[r]
         watched_us = at.time_us - self._begun[r]
         season = (count + other > 0) & (watched_us > 2 * DAY_US)
         season &= self._error_season[r] < SEASON_EARNS * self._error_slow[r]
         errors = np.stack([v - self._last[r], v - self._short[r], from_profile - self._short_rest[r]], axis=1)
-        usual = self._error[r]
-        candidates = usual.copy()
-        candidates[~season, 2] = np.inf
-        error = errors[np.arange(len(r)), candidates.argmin(axis=1)]
+        usual, size = self._error[r], np.abs(errors)
+        size[~season, 2] = np.inf
+        error = errors[np.arange(len(r)), size.argmin(axis=1)]
         rest = np.where(season, from_profile, from_slow)
         fresh = 1.0 / (seen + 1.0)
         reach = np.where(seen[:, None] > 20, 5.0 * usual + TINY, np.inf)
         rate = np.maximum(fresh, 1.0 / ERROR_LENGTH)[:, None]
         self._error[r] = usual + rate * (np.minimum(np.abs(errors), reach) - usual)
-        self._compare_seasons(r, from_profile, from_slow, np.maximum(fresh, 1.0 / SEASON_LENGTH), watched_us > DAY_US)
+        rate = np.maximum(fresh, 1.0 / SEASON_LENGTH)
+        self._compare_seasons(r, from_profile, from_slow, rate, watched_us > DAY_US)
         self._short[r] += np.maximum(fresh, 0.25) * (v - self._short[r])
         self._short_rest[r] += 0.25 * (from_profile - self._short_rest[r])
         self._follow(r, v, kind, slot, profile, count.astype(np.float64), seen)

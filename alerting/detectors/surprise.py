@@ -1,4 +1,4 @@
-"""How surprising several statistics of a sensor are, each against its own history, in nats beyond its top hundredth.
+"""How surprising statistics of a sensor are, each against its own past, in nats beyond its top hundredth.
 
 For each statistic a high quantile is followed by a stochastic step (Robbins and Monro
 1951), and beyond it a Pareto tail whose exponent is the mean log excess (Hill, Annals
@@ -16,7 +16,7 @@ from domain.readings import Float64
 SHARE = 0.01
 STEP = 0.005
 EXCESS_MAX = 1.0
-"""Largest log excess that is learnt: an anomaly must not teach that it is usual."""
+"""Largest log excess that is learnt, or twice the usual one: an anomaly must not teach that it is usual."""
 TAIL_PRIOR = 0.25
 TAIL_PRIOR_COUNT = 20.0
 TAIL_MIN = 0.1
@@ -39,15 +39,14 @@ def surprise(
     excess = np.where(over & (quantile <= 0), UNKNOWN, np.log(ratio))
     nats = np.where(old, excess / np.maximum(tail, TAIL_MIN), 0.0)
     step = np.maximum(STEP, 1.0 / (1.0 + SHARE * seen))[:, None]
-    moved = np.where(
-        quantile > 0, quantile * np.exp(step * np.where(over, 1.0, -SHARE / (1.0 - SHARE))), np.where(over, 0.5 * h, 0.0)
-    )
+    stepped = quantile * np.exp(step * np.where(over, 1.0, -SHARE / (1.0 - SHARE)))
+    moved = np.where(quantile > 0, stepped, np.where(over, 0.5 * h, 0.0))
     moved = np.where(over, np.minimum(moved, h), moved)
     learns = over & old
     rate = np.where(learns, np.maximum(1.0 / (count + 1.0), FORGET), 0.0)
     return (
         nats,
         np.where(old, moved, np.maximum(quantile, h)),
-        tail + rate * (np.minimum(excess, EXCESS_MAX) - tail),
+        tail + rate * (np.minimum(excess, np.maximum(EXCESS_MAX, 2.0 * tail)) - tail),
         count + learns,
     )

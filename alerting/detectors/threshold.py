@@ -27,7 +27,6 @@ from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings
 
-
 OF_MAX = 32
 MINUTE_S = 60.0
 

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alerting.backtest import SCALARS, Series, chosen_rule, companion_of, default_rule, metric_of, series_of
 from alerting.detectors.base import Rule
+from alerting.dispatch.windows import Calendar
 from alerting.rules import parse_rules
 from db.pool import CONNECT_TIMEOUT_S, unavailable
 from domain.clock import iso, to_us
@@ -63,7 +64,9 @@ class Tally:
 
 
 def backtest(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE.csv", help="timestamp,value; - reads standard input")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.csv", help="timestamp,value; - reads standard input")
+    ] = None,
     detector: Annotated[str | None, typer.Option(help=f"{COSTS}; or the id of a rule in --rules")] = None,
     rules: Annotated[Path | None, typer.Option(help="TOML rules; the one that --detector names is used")] = None,
     out: Annotated[Path | None, typer.Option(help="scores go here; default standard output")] = None,
@@ -88,7 +91,7 @@ def backtest(
     rule = chosen_rule(read_rules(rules), detector) if rules else default_rule(str(detector), metric or "value")
     tally = Tally()
     with _output(out) as target:
-        series, scores = series_of(rule), ScoreFile(target)
+        series, scores = series_of(rule, Calendar(zone)), ScoreFile(target)
         if file is not None:
             _over_file(file, zone, series, scores, tally)
         else:
@@ -97,7 +100,10 @@ def backtest(
 
 
 def read_rules(path: Path) -> list[Rule]:
-    """Rules of a TOML file: ``[[rule]]`` with id, detector, kind and ``[rule.settings]``. Raises: ImportFileError."""
+    """Rules of a TOML file: ``[[rule]]`` with id, detector, kind and ``[rule.settings]``.
+
+    Raises: ImportFileError, SettingsError.
+    """
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -106,7 +112,7 @@ def read_rules(path: Path) -> list[Rule]:
         raise ImportFileError(f"{path} is not TOML: {error}") from error
     rows = given.get("rule", [])
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise ImportFileError(f"{path} has no rules; write each as [[rule]] with id, detector, kind and [rule.settings]")
+        raise ImportFileError(f"{path} has no rules; write each as [[rule]] with id, detector and [rule.settings]")
     try:
         return parse_rules([_with_title(row) for row in rows])
     except SettingsError as error:

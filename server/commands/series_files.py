@@ -1,4 +1,4 @@
-"""Files of ``timestamp,value`` read in chunks, and the scores written beside them. Times and values are echoed as given."""
+"""Files of ``timestamp,value`` read in chunks, and scores written; times and values are echoed as given."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def find_columns(path: Path, first: Sequence[str], zone: ZoneInfo) -> Columns:
             pass
         else:
             return Columns(0, 1, False)
-    raise ImportFileError(f"{path}, line 1: no columns timestamp and value in {','.join(first)[:80]!r}; name them so")
+    raise ImportFileError(f"{path}, line 1: name two columns timestamp and value, not {','.join(first)[:80]!r}")
 
 
 def parsed(
@@ -126,7 +126,8 @@ def parsed(
         values = [row[columns.value] for row in cells]
     except IndexError:
         n = next(i for i, row in enumerate(cells) if len(row) <= max(columns.time, columns.value))
-        raise ImportFileError(f"{path}, line {lines[n]}: only {len(cells[n])} columns; it needs timestamp and value") from None
+        short = f"{path}, line {lines[n]}: only {len(cells[n])} columns; it needs timestamp and value"
+        raise ImportFileError(short) from None
     try:
         return Chunk(times, values, times_us(times, zone), numbers(values), done)
     except ValueError:
@@ -138,7 +139,7 @@ def _first_wrong(times: list[str], values: list[str], lines: list[int], zone: Zo
         try:
             one_time_us(time, zone)
         except ValueError:
-            return f"{line}: timestamp {time[:LONGEST]!r} is neither epoch seconds nor ISO 8601 (2026-11-25 08:00:00)"
+            return f"{line}: timestamp {time[:LONGEST]!r} is neither epoch seconds nor like 2026-11-25 08:00:00"
         try:
             one_value(value)
         except ValueError:

@@ -114,7 +114,7 @@ def test_what_a_detector_cannot_do_is_said() -> None:
     rules = [rule_of("threshold"), rule_of("level")]
     assert chosen_rule(rules, "level").id == "level"
     assert chosen_rule(rules[:1], None).id == "threshold"
-    with pytest.raises(SettingsError, match="several rules"):
+    with pytest.raises(SettingsError, match="several rules judge"):
         chosen_rule(rules, None)
-    with pytest.raises(SettingsError, match="no rule"):
+    with pytest.raises(SettingsError, match="no rule judges"):
         chosen_rule(rules, "drift")

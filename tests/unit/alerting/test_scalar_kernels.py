@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -49,7 +50,7 @@ def test_level_matches_the_naive_reference() -> None:
 def test_change_matches_the_naive_reference() -> None:
     v = waves(200, 2, 600)
     size, expected = 0.0, [math.nan]
-    for n, (last, x) in enumerate(zip(v, v[1:], strict=False)):
+    for n, (last, x) in enumerate(pairwise(v)):
         jump = abs(x - last)
         expected.append(jump / size if n >= 10 else math.nan)
         rate = max(1 / (n + 1), 1 - math.exp(-600 / DAY))
@@ -97,8 +98,11 @@ def test_drift_takes_the_temperature_out() -> None:
     hours = np.arange(24 * 60)
     warm = 25 + 6 * np.sin(hours / 24 * 2 * np.pi) + np.cumsum(rng.normal(0, 0.15, len(hours)))
     lean = 0.1 + 0.0015 * warm + rng.normal(0, 0.0004, len(hours))
-    rows = [row for i in hours.tolist() for row in (
-        (1, TEMPERATURE, T0 + i * 3600 * S, float(warm[i])), (1, SMOKE, T0 + i * 3600 * S, float(lean[i])))]  # fmt: skip
+    rows = [
+        (1, metric, T0 + i * 3600 * S, float(column[i]))
+        for i in hours.tolist()
+        for metric, column in ((TEMPERATURE, warm), (SMOKE, lean))
+    ]
     assert detector("drift").feed(readings(rows), SMOKE, TEMPERATURE) == []
     d = detector("drift")
     assert isinstance(d, Drift)
