@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 
-NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "places", "route", "address_search")
+NAMES = ("alert_latency", "ingest_rate", "detectors", "planted_faults", "auto_score", "fanout", "places", "route",
+         "address_search")  # fmt: skip
 
 
 def main() -> None:

@@ -8,4 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-SKETCHES: Mapping[str, Callable[[], str]] = {}
+from docs.made.scalar_sketches import SCALAR_SKETCHES
+
+SKETCHES: Mapping[str, Callable[[], str]] = {**SCALAR_SKETCHES}
