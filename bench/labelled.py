@@ -111,14 +111,14 @@ def clicks(rng: Rng, n: int) -> Base:
 
 def traffic(rng: Rng, n: int) -> Base:
     hour, day = clock(rng, n, 600)
-    busy = np.where(np.isin(day % 7, (5, 6)), 0.4, 1.0) * profile(rng, hour)
+    busy = np.where(np.isin(day % 7, (5, 6)), 0.4, 1.0).astype(np.float64) * profile(rng, hour)
     speed = 68 - 22 * busy * (1 + 0.2 * rng.standard_normal(n)) + rng.normal(0, 3, n)
     return 600, np.round(np.clip(speed - 8 * bursts(rng, n, 150, 3), 2, 90)), True
 
 
 def occupancy(rng: Rng, n: int) -> Base:
     hour, day = clock(rng, n, 600)
-    busy = np.where(np.isin(day % 7, (5, 6)), 0.5, 1.0) * profile(rng, hour)
+    busy = np.where(np.isin(day % 7, (5, 6)), 0.5, 1.0).astype(np.float64) * profile(rng, hour)
     share = (1 + 10 * busy) * np.exp(rng.normal(0, 0.35, n))
     return 600, np.round(np.clip(share, 0, 100), 2), True
 
@@ -144,7 +144,7 @@ def square(rng: Rng, n: int) -> Base:
     hour, _ = clock(rng, n, 300)
     on = (hour >= 9) & (hour < 18)
     noise = rng.uniform(-1, 1, n) * rng.choice([0.1, 4])
-    return 300, 20 + 60 * on + noise * np.where(on, 2, 1), True
+    return 300, np.asarray(20.0 + 60.0 * on + noise * np.where(on, 2.0, 1.0), np.float64), True
 
 
 def tide(rng: Rng, n: int) -> Base:

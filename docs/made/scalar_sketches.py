@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,7 @@ def unknown(every_s: float) -> Float64:
     return np.asarray(v)
 
 
-INPUTS = {
+INPUTS: dict[str, tuple[Callable[[float], Float64], float, dict[str, Any]]] = {
     "level": (jumping, 300.0, {"learn_s": DAY_S}), "change": (rising, 300.0, {"learn_s": DAY_S}),
     "season": (daily, 600.0, {}), "drift": (leaning, 3_600.0, {"compensate": ""}),
     "shape": (repeating, 600.0, {"learn_s": DAY_S}), "auto": (unknown, 600.0, {}),

@@ -1,4 +1,4 @@
-"""``gridpulse backtest`` over readings in the real database: only that device's, in event time, companion included."""
+"""``gridpulse backtest`` over readings in the real database: that device's only, companion included."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alerting.backtest import SCALARS, chosen_rule, default_rule, series_of
 from alerting.detectors.base import Rule
+from alerting.detectors.threshold import Threshold
 from alerting.rules import parse_rule
 from domain.errors import SettingsError
 from domain.readings import Float64, Int64
@@ -79,18 +80,29 @@ def test_a_threshold_is_an_alert_as_long_as_it_holds() -> None:
     assert found.score.round(3).tolist() == [0, 0.245, 0.5, 0.667, 0.917, 1, 1, 0.245, 0, 0, 1]
 
 
-@pytest.mark.parametrize("more", [{}, {"on_delay_s": 3, "off_delay_s": 2}, {"n": 2, "of": 4}, {"rise_over_s": 60}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"on_delay_s": 3, "off_delay_s": 2},
+        {"n": 2, "of": 4},
+        {"rise_over_s": 60, "levels": {"3": 1, "2": 3}, "clear": 0},
+    ],
+)
 def test_a_threshold_says_what_the_live_detector_says(more: dict[str, Any]) -> None:
-    value = np.random.default_rng(6).choice([20.0, 23, 25, 31], 500, p=[0.6, 0.2, 0.1, 0.1])
+    rng = np.random.default_rng(6)
+    value = rng.choice([20.0, 23, 25, 31], 500, p=[0.6, 0.2, 0.1, 0.1])
+    time_us = T0 + np.cumsum(rng.choice([1, 1, 2, 900], 500, p=[0.5, 0.3, 0.19, 0.01])) * S
     rule = rule_of("threshold", **more)
-    found = series_of(rule).run(T0 + np.arange(500) * S, value)
+    found = series_of(rule).run(time_us, value)
     active, expected = False, []
-    live = series_of(rule).detector  # type: ignore[attr-defined]
+    live = Threshold(rule)
     for i, v in enumerate(value.tolist()):
-        for d in live.feed(readings([(1, SMOKE, T0 + i * S, v)]), SMOKE):
+        for d in live.feed(readings([(1, SMOKE, int(time_us[i]), v)]), SMOKE):
             active = d.phase != "clear"
         expected.append(active)
     assert found.alert.tolist() == expected
+    assert {True, False} == set(expected)
 
 
 def test_auto_speaks_once_early_and_holds_off() -> None:

@@ -68,7 +68,8 @@ FAULTS: dict[str, tuple[float, Callable[[NDArray[Any]], NDArray[Any]]]] = {
 def test_a_planted_fault_is_one_episode_and_calm_is_none(name: str) -> None:
     every_s, fault = FAULTS[name]
     calm = waves(3_600, 1, every_s)
-    more: dict[str, Any] = {"drift": {"compensate": ""}, "auto": {"evidence": 6}}.get(name, {})
+    settled: dict[str, dict[str, Any]] = {"drift": {"compensate": ""}, "auto": {"evidence": 6}}
+    more = settled.get(name, {})
     quiet = detector(name, **more).feed(regular(calm, every_s), SMOKE)
     assert [d.phase for d in quiet if d.sampled_us < T0 + 3_000 * every_s * S] == []
     found = detector(name, **more).feed(regular(fault(calm), every_s), SMOKE)

@@ -189,7 +189,7 @@ def test_n_of_m_asks_for_so_many_of_the_last_values() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_n_of_m_matches_the_naive_reference(seed: int) -> None:
     values = np.random.default_rng(seed).choice([20.0, 50.0, 61.0], 60, p=[0.5, 0.1, 0.4]).tolist()
-    active, expected = False, []
+    active, expected = False, list[tuple[str, int]]()
     for i, v in enumerate(values):
         often = sum(x >= 60 for x in values[max(0, i - 4) : i + 1]) >= 3
         if not active and often:
