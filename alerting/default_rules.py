@@ -40,6 +40,12 @@ def _unusual(name: str, detector: str, metric: str, unit: str, zh: str, en: str,
     return {"id": f"anomaly.{name}", "detector": detector, "kind": f"anomaly.{name}", "settings": settings}
 
 
+def _device(fault: str, detector: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
+    """A fault of the sensor itself: for who looks after it, never for responders."""
+    settings = {"title": {"zh": zh, "en": en}, **more}
+    return {"id": f"device.{fault}", "detector": detector, "kind": f"device.{fault}", "settings": settings}
+
+
 DEFAULT_RULES: list[dict[str, Any]] = [
     {
         "id": "vibration.limit", "detector": "vibration_limit", "kind": "vibration.limit",
@@ -90,4 +96,11 @@ DEFAULT_RULES: list[dict[str, Any]] = [
     _unusual("co", "level", "co_ppm", "ppm", "一氧化碳读数异常", "Carbon monoxide reading unlike before"),
     _unusual("noise", "season", "noise_db", "dB", "噪声与往常不同", "Noise unlike other days"),
     _unusual("dust", "season", "pm10_ug_m3", "µg/m³", "扬尘与往常不同", "Dust unlike other days"),
+    _device("silent", "silence", "设备失联", "Device is silent"),
+    _device("stuck", "stuck", "读数不变", "Sensor is stuck"),
+    _device("flat", "flatline", "波形无变化", "Waveform is flat"),
+    _device("noisy", "noisy", "读数噪声过大", "Sensor is noisy"),
+    _device("range", "physical_range", "读数不合理", "Impossible values"),
+    _device("clock", "clock_skew", "设备时钟不准", "Device clock is wrong"),
+    _device("battery", "battery", "电池电量低", "Battery is low"),
 ]  # fmt: skip

@@ -113,14 +113,14 @@ def traffic(rng: Rng, n: int) -> Base:
     hour, day = clock(rng, n, 600)
     busy = np.where(np.isin(day % 7, (5, 6)), 0.4, 1.0).astype(np.float64) * profile(rng, hour)
     speed = 68 - 22 * busy * (1 + 0.2 * rng.standard_normal(n)) + rng.normal(0, 3, n)
-    return 600, np.round(np.clip(speed - 8 * bursts(rng, n, 150, 3), 2, 90)), True
+    return 600, np.asarray(np.round(np.clip(speed - 8 * bursts(rng, n, 150, 3), 2, 90)), np.float64), True
 
 
 def occupancy(rng: Rng, n: int) -> Base:
     hour, day = clock(rng, n, 600)
     busy = np.where(np.isin(day % 7, (5, 6)), 0.5, 1.0).astype(np.float64) * profile(rng, hour)
     share = (1 + 10 * busy) * np.exp(rng.normal(0, 0.35, n))
-    return 600, np.round(np.clip(share, 0, 100), 2), True
+    return 600, np.asarray(np.round(np.clip(share, 0, 100), 2), np.float64), True
 
 
 def posts(rng: Rng, n: int) -> Base:
