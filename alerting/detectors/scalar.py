@@ -26,6 +26,8 @@ from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings
 
 METRIC = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+TEACHES = 3.0
+"""An event teaches at most so many limits: one must not blunt the sensor, one that recurs is no event."""
 Days = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
@@ -219,7 +221,7 @@ class ScalarDetector(DeviceState):
         """Learn these values of the statistic; returns where the limit before them may be relied on."""
         time_us = at.time_us if some is None else at.time_us[some]
         seen, q = self._seen[r].astype(np.float64), self._tail_q[r].astype(np.float64)
-        taught = np.where(seen < WARM, z, np.minimum(z, limit))  # an event is not what is usual
+        taught = np.where(seen < WARM, z, np.minimum(z, TEACHES * limit))  # an event is not what is usual
         watched_us = time_us - self._begun[r]
         self._tail_q[r] = quantile_step(q, taught, seen)
         self._seen[r] = seen + 1
