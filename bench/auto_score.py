@@ -1,10 +1,10 @@
 """How well ``backtest --detector auto`` finds what was planted in series of unknown kind.
 
-    python -m bench.auto_score [--seeds 12] [--families all|tuned|kept-out] [--by-threshold]
+    python -m bench.auto_score [--seeds 12] [--families all|tuned|kept-out]
 
 Series, anomalies and windows come from ``bench/labelled.py``; the score is that of the
 Numenta benchmark (``bench/nab_score.py``). The constants of the detector were chosen on
-seeds 0 to 399 of the first families; the figures here are for seeds from 1,000 on, and
+seeds below 1,000 of the first families; the figures here are for seeds from 1,000 on, and
 for families that were not looked at while choosing. Two simple detectors stand beside
 it, so that a figure says something.
 """

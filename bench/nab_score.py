@@ -82,17 +82,3 @@ def tally(alert: Bool, windows: Sequence[tuple[int, int]]) -> Tally:
             out.delay += (i - a) / max(b - a, 1)
     out.gain -= len(windows) - len(seen)
     return out
-
-
-def best_threshold(scores: Sequence[np.ndarray], windows: Sequence[Sequence[tuple[int, int]]],
-                   grid: np.ndarray) -> tuple[float, Tally]:  # fmt: skip
-    """The one threshold over all series with the best score, as the benchmark's optimiser picks it."""
-    best = (1.0, Tally(windows=1))
-    best[1].gain = -math.inf
-    for level in grid:
-        sum_ = Tally()
-        for s, w in zip(scores, windows, strict=True):
-            sum_ += tally(s >= level, w)
-        if sum_.score > best[1].score:
-            best = (float(level), sum_)
-    return best
