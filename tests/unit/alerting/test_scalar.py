@@ -149,7 +149,7 @@ def test_nothing_is_said_while_it_learns_and_an_episode_is_told_again_only_when_
     v = waves(2_000, 3, 300)
     early = jump(v, 500, 1, 100)
     assert detector("level", learn_s=5 * 86_400).feed(regular(early, 300), SMOKE) == []
-    grows = jump(jump(jump(v, 1_500, 1, 40), 1_510, 1, 45), 1_520, 1, 400)
+    grows = jump(jump(jump(v, 1_500, 1, 40), 1_510, 1, 45), 1_520, 1, 4_000)
     assert [d.phase for d in detector("level").feed(regular(grows, 300), SMOKE)] == ["onset", "update", "clear"]
 
 
