@@ -34,6 +34,12 @@ def _camera(event: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
     return {"id": name, "detector": "camera_event", "kind": name, "settings": settings}
 
 
+def _unusual(name: str, detector: str, metric: str, unit: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
+    """A notice for who looks after the sensors: severity 4, some alarms a sensor and year, nobody is called out."""
+    settings = {"metric": metric, "unit": unit, "title": {"zh": zh, "en": en}, **more}
+    return {"id": f"anomaly.{name}", "detector": detector, "kind": f"anomaly.{name}", "settings": settings}
+
+
 def _device(fault: str, detector: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
     """A fault of the sensor itself: for who looks after it, never for responders."""
     settings = {"title": {"zh": zh, "en": en}, **more}
@@ -88,6 +94,16 @@ DEFAULT_RULES: list[dict[str, Any]] = [
         "id": "truck.uncovered", "detector": "vehicle_cover", "kind": "truck.uncovered",
         "settings": {"title": {"zh": "渣土车未密闭", "en": "Muck truck drives uncovered"}},
     },
+    _unusual("temperature", "season", "temperature_c", "°C", "温度与往常不同", "Temperature unlike other days"),
+    _unusual("tilt-x", "drift", "tilt_x_deg", "°", "倾斜缓慢变化", "Tilt drifts"),
+    _unusual("tilt-y", "drift", "tilt_y_deg", "°", "倾斜缓慢变化", "Tilt drifts"),
+    _unusual("crack", "drift", "crack_mm", "mm", "裂缝缓慢变化", "Crack drifts"),
+    _unusual("water-level", "change", "water_level_m", "m", "水位突变", "Water level jumps"),
+    _unusual("smoke", "level", "smoke_ppm", "ppm", "烟雾读数异常", "Smoke reading unlike before"),
+    _unusual("gas", "level", "gas_lel_pct", "% LEL", "燃气读数异常", "Gas reading unlike before"),
+    _unusual("co", "level", "co_ppm", "ppm", "一氧化碳读数异常", "Carbon monoxide reading unlike before"),
+    _unusual("noise", "season", "noise_db", "dB", "噪声与往常不同", "Noise unlike other days"),
+    _unusual("dust", "season", "pm10_ug_m3", "µg/m³", "扬尘与往常不同", "Dust unlike other days"),
     _device("silent", "silence", "设备失联", "Device is silent"),
     _device("stuck", "stuck", "读数不变", "Sensor is stuck"),
     _device("flat", "flatline", "波形无变化", "Waveform is flat"),

@@ -493,4 +493,5 @@ class AlertService:
         rows = await self._store.load_duties()
         context, self._rota = await self._store.load_duty_context(self._zone)
         self._duties = await asyncio.to_thread(DutyTable, rows, context)
+        self._bank.use_calendar(context.calendar)
         self._duty_stamp = stamp

@@ -2,6 +2,7 @@
 
     python -m bench.detectors [--seconds 1.0]
 
+Times are this process's own (one thread), so that other work on the machine counts little.
 Quiet rows are what a city sends nearly always; loud ones are the worst case, in
 which every row goes through the state machine. Samples are counted per axis: a packet
 of one second at 100 Hz is 300. The sums at the end are what all default detectors
@@ -21,13 +22,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from alerting.backtest import SCALARS
 from alerting.default_rules import DEFAULT_RULES
 from alerting.detectors.bank import DetectorBank
-from alerting.detectors.base import Detector
+from alerting.detectors.base import Detector, Rule
 from alerting.detectors.catalogue import DETECTORS
 from alerting.detectors.rows import DeviceState
 from alerting.detectors.threshold import Threshold
-from alerting.rules import parse_rules
+from alerting.rules import parse_rule, parse_rules
 from domain.devices import Device
 from domain.readings import Block, Readings, Waveforms
 
@@ -129,6 +131,80 @@ def listen(detector: Detector, w: Waveforms) -> object:
     return detector.detect(only_waveforms(w), {})
 
 
+SCALAR_METRICS = ("", *dict.fromkeys(
+    r["settings"]["metric"] for r in DEFAULT_RULES if r["detector"] in ("season", "drift", "change", "level")
+))  # fmt: skip
+
+
+def city_blocks(size: int, devices: int, metrics: int) -> Iterator[Readings]:
+    """Endless blocks in which each device sends its one metric each five minutes, noisy, as a city does."""
+    pool = np.random.default_rng(2).normal(20.0, 0.3, 1 << 16)
+    position = 0
+    while True:
+        number = position + np.arange(size)
+        at = (T0 + number // devices * 300_000_000).astype(np.int64)
+        key = number % devices
+        yield Readings(
+            (key + 1).astype(np.int32), (key % metrics + 1).astype(np.int32), at, pool[number * 31 % len(pool)],
+            np.full(size, -1, np.int64), at, np.zeros(size, bool),
+        )  # fmt: skip
+        position += size
+
+
+def scalar_rule(name: str) -> Rule:
+    settings: dict[str, object] = {"metric": "value", "title": {"zh": "-", "en": "-"}}
+    if name == "threshold":
+        settings |= {"levels": {3: 60}, "clear": 55}
+    return parse_rule({"id": name, "detector": name, "kind": "anomaly.value", "settings": settings})
+
+
+def scalars_table(seconds: float) -> None:
+    """Each scalar detector once it has learnt, and all default rules on a city's mixture of metrics."""
+    devices = DEVICES
+    for name in SCALARS:
+        for size in (200, 5000):
+            made = DETECTORS[name].make(scalar_rule(name), device)
+            blocks, names = city_blocks(size, devices, 1), {"value": 1}
+            for _ in range(60 * devices // size if size == 5000 else 0):
+                made.detect(Block(next(blocks), (), (), (), (), 0), names)
+            feed = partial(made.detect, metrics=names)
+            measure(f"{name}, learnt", size, 1, "values", given(feed, blocks), seconds)
+    of_values = [rule for rule in RULES.values() if rule.detector in SCALARS]
+    for words, rules in (("default rules of values", of_values), ("all default rules", list(RULES.values()))):
+        for size in (200, 5000):
+            bank = DetectorBank(rules, device, lambda: SCALAR_METRICS)
+            blocks = city_blocks(size, devices, len(SCALAR_METRICS) - 1)
+            for _ in range(60 * devices // size if size == 5000 else 0):
+                bank.feed(Block(next(blocks), (), (), (), (), 0))
+            measure(f"{words}, a city's metrics", size, 1, "values", given(bank.feed, blocks), seconds)
+
+
+def given(feed: Callable[[Block], object], blocks: Iterator[Readings]) -> Callable[[], object]:
+    """Blocks are made before the clock starts."""
+    ready = [Block(next(blocks), (), (), (), (), 0) for _ in range(400)]
+    parts = iter(ready)
+
+    def one() -> object:
+        block = next(parts, None) or Block(next(blocks), (), (), (), (), 0)
+        return feed(block)
+
+    return one
+
+
+def scalar_state_table(sensors: int = 100_000) -> None:
+    """Memory of one metric's detectors for many sensors."""
+    print(f"\n{'state of ' + format(sensors, ',') + ' sensors':<46}{'MB':>10}")
+    whole = 0.0
+    for name in SCALARS:
+        made = DETECTORS[name].make(scalar_rule(name), device)
+        assert isinstance(made, DeviceState)
+        made.rows_of(np.arange(1, sensors + 1, dtype=np.int32))
+        mb = sum(getattr(made, field).nbytes for field in made.FIELDS) / 1e6
+        whole += mb if name in ("threshold", "season", "drift", "change", "level") else 0.0
+        print(f"{name:<46}{mb:>10.1f}")
+    print(f"{'threshold, level, change, season and drift':<46}{whole:>10.1f}")
+
+
 def waveforms_table(seconds: float) -> None:
     """One line a detector, and the sum of all, by block size and rate."""
     for rate_hz, m, size in ((100.0, 100, 1), (100.0, 100, 20), (100.0, 100, 200), (100.0, 100, 1000),
@@ -186,8 +262,10 @@ def main() -> None:
         return
     print(f"{'detector':<46}{'block':>7}{'µs a row':>11}{'throughput':>12}")
     readings_table(seconds)
+    scalars_table(seconds)
     waveforms_table(seconds)
     state_table()
+    scalar_state_table()
 
 
 if __name__ == "__main__":

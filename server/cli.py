@@ -10,6 +10,7 @@ import typer
 
 from domain.errors import GridpulseError
 from server.commands import accounts, devices, quarantine, traffic
+from server.commands.backtest import backtest
 from server.commands.doctor import doctor
 from server.commands.duties import duties_command
 from server.commands.imports import import_command
@@ -54,6 +55,7 @@ app.command("replay")(traffic.replay)
 app.command("record")(traffic.record)
 app.command("load")(traffic.load)
 app.add_typer(traffic.exercise, name="exercise")
+app.command("backtest")(backtest)
 app.command("ledger")(ledger)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(accounts.app, name="user")

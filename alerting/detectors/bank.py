@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from alerting.detectors.base import Detector, DeviceOf, Rule
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.city_clock import CityClock
 from alerting.detectors.fed import Fed
 from alerting.detectors.physical_range import PhysicalRange
+from alerting.dispatch.windows import Calendar
 from alerting.holders import Holders
 from alerting.rules import memory_fits
 from domain.alerts import Alert, Detection
@@ -42,6 +44,7 @@ class DetectorBank:
         self._keys: dict[str, int] = {}
         self._names: Sequence[str] = ()
         self._known = 0
+        self._calendar: Calendar | None = None
         self.fed = Fed()
         self.detectors: dict[str, Detector] = {}
         self.update(rules)
@@ -90,6 +93,7 @@ class DetectorBank:
                 self.detectors[rule.id] = old
                 continue
             self.detectors[rule.id] = DETECTORS[rule.detector].make(rule, self._device)
+            self._set_clock(self.detectors[rule.id])
             if old is None or not memory_fits(old.rule, rule) or not self.load(rule.id, old.snapshot()):
                 anew.append(rule.id)
         return anew
@@ -101,6 +105,17 @@ class DetectorBank:
     def forget_devices(self) -> None:
         """The registry has changed: ask anew which rule is whose."""
         self._holders.forget()
+
+    def use_calendar(self, calendar: Calendar) -> None:
+        """The city's zone and holidays, for the detectors that know the time of day, those of rules to come too."""
+        self._calendar = calendar
+        for detector in self.detectors.values():
+            self._set_clock(detector)
+
+    def _set_clock(self, detector: Detector) -> None:
+        clock = getattr(detector, "clock", None)
+        if isinstance(clock, CityClock) and self._calendar is not None:
+            clock.use(self._calendar)
 
     def restore(self, alert: Alert, newest_us: int, episode_us: int) -> None:
         """Tell the detector of an active alert's rule that the episode goes on."""

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from alerting.detectors.auto import Auto, AutoSettings
 from alerting.detectors.base import Detector, DeviceOf, Rule, RuleSettings
 from alerting.detectors.battery import Battery, BatterySettings
 from alerting.detectors.camera_events import CameraEvents, CameraSettings
+from alerting.detectors.change import Change, ChangeSettings
 from alerting.detectors.clock_skew import ClockSkew, ClockSkewSettings
+from alerting.detectors.drift import Drift, DriftSettings
 from alerting.detectors.flatline import Flatline, FlatlineSettings
 from alerting.detectors.instrument_intensity import InstrumentIntensity, InstrumentIntensitySettings
+from alerting.detectors.level import Level, LevelSettings
 from alerting.detectors.natural_frequency import NaturalFrequency, NaturalFrequencySettings
 from alerting.detectors.noisy import Noisy, NoisySettings
 from alerting.detectors.physical_range import PhysicalRange, PhysicalRangeSettings
+from alerting.detectors.season import Season, SeasonSettings
+from alerting.detectors.shape import Shape, ShapeSettings
 from alerting.detectors.silence import Silence, SilenceSettings
 from alerting.detectors.sta_lta import StaLta, StaLtaSettings
 from alerting.detectors.stuck import Stuck, StuckSettings
@@ -36,6 +42,12 @@ class DetectorType:
 
 DETECTORS: dict[str, DetectorType] = {
     "threshold": DetectorType(ThresholdSettings, lambda rule, device: Threshold(rule)),
+    "auto": DetectorType(AutoSettings, lambda rule, device: Auto(rule)),
+    "level": DetectorType(LevelSettings, lambda rule, device: Level(rule)),
+    "change": DetectorType(ChangeSettings, lambda rule, device: Change(rule)),
+    "season": DetectorType(SeasonSettings, lambda rule, device: Season(rule)),
+    "drift": DetectorType(DriftSettings, lambda rule, device: Drift(rule)),
+    "shape": DetectorType(ShapeSettings, lambda rule, device: Shape(rule)),
     "vibration_limit": DetectorType(VibrationLimitSettings, VibrationLimit),
     "instrument_intensity": DetectorType(
         InstrumentIntensitySettings, lambda rule, device: InstrumentIntensity(rule)

@@ -5,7 +5,10 @@ without a break. Within an episode severity only rises (it latches to the
 worst); it ends when the value stays on the safe side of the clear level for the
 off-delay. Rows that are late, or not newer than the newest of their device, are
 skipped, so that a redelivered block changes nothing. State does not know wall
-time: silence neither raises nor clears.
+time: silence neither raises nor clears. Instead of each value, ``n`` of the last
+``of`` may be asked to be beyond; instead of the value, its rate of rise may be
+judged: (value - exponentially weighted mean over ``rise_over_s``) / ``rise_over_s``,
+which on a ramp is its slope, and costs one number a sensor.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +25,10 @@ from pydantic import Field, model_validator
 from alerting.detectors.base import Positive, Rule, RuleSettings, Seconds, Severity, Words
 from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Float64, Int64, Readings
+from domain.readings import Block, Bool, Float64, Int64, Readings
+
+OF_MAX = 32
+MINUTE_S = 60.0
 
 
 class ThresholdSettings(RuleSettings):
@@ -34,7 +40,9 @@ class ThresholdSettings(RuleSettings):
     long a level must be exceeded without a break; ``off_delay_s``: how long the
     value must stay safe; ``gap_s``: silence after which both delays start anew;
     ``peak_step``: a new peak is reported when it passes the last reported one by
-    this share of the level.
+    this share of the level; ``n``, ``of``: so many of the last so many values must be
+    beyond a level (a gap forgets them); ``rise_over_s``: not 0 = levels and clear are
+    rates of rise per minute, averaged over about that time.
     """
 
     READS: ClassVar = frozenset({"readings"})
@@ -49,6 +57,9 @@ class ThresholdSettings(RuleSettings):
     off_delay_s: Seconds = 0.0
     gap_s: Positive = 600.0
     peak_step: Positive = 0.1
+    n: Annotated[int, Field(ge=1, le=OF_MAX)] = 1
+    of: Annotated[int, Field(ge=1, le=OF_MAX)] = 1
+    rise_over_s: Seconds = 0.0
 
     @property
     def sign(self) -> int:
@@ -65,6 +76,8 @@ class ThresholdSettings(RuleSettings):
         if self.sign * self.clear > steps[0]:
             mildest = self.sign * steps[0]
             raise ValueError(f"clear {self.clear} must not lie beyond the mildest level {mildest}")
+        if self.n > self.of:
+            raise ValueError(f"n {self.n} must not be more than of {self.of}")
         return self
 
     def words(self) -> Words:
@@ -74,7 +87,9 @@ class ThresholdSettings(RuleSettings):
         wait = f" for {self.on_delay_s:g} s" if self.on_delay_s else ""
         off = f" for {self.off_delay_s:g} s" if self.off_delay_s else ""
         unit = f" ({self.unit})" if self.unit else ""
-        return Words(f"`{self.metric}`{unit}{wait}", levels, f"{self.clear:g} or less{off}")
+        many = f" {self.n} of {self.of} times" if self.of > 1 else ""
+        rise = f" rising over {self.rise_over_s:g} s" if self.rise_over_s else ""
+        return Words(f"`{self.metric}`{unit}{rise}{many}{wait}", levels, f"{self.clear:g} or less{off}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class Threshold(DeviceState):
 
     FIELDS: ClassVar = {
         "_newest": NEVER, "_since": NEVER, "_safe_since": NEVER, "_level": 0, "_episode": 0, "_peak": 0, "_told": 0,
+        "_beyond": 0, "_mean": 0, "_mean_newest": NEVER,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -111,6 +127,10 @@ class Threshold(DeviceState):
         self._episode: Int64 = np.zeros(0, np.int64)
         self._peak: Float64 = np.zeros(0)
         self._told: Float64 = np.zeros(0)
+        self._beyond: Int64 = np.zeros((0, len(self._severity)), np.int64)  # bits of the last ``of`` values
+        self._mean: Float64 = np.zeros(0)
+        self._mean_newest: Int64 = np.zeros(0, np.int64)
+        self._bits = (1 << s.of) - 1
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings of the rule's metric."""
@@ -137,8 +157,12 @@ class Threshold(DeviceState):
             return []
         row = self.rows_of(readings.device[mine])
         time_us = readings.time_us[mine]
-        value = self._signed_value(readings.value[mine])
+        value = readings.value[mine]
+        if self.settings.rise_over_s:
+            value = self.rates(row, time_us, value)
+        value = self._signed_value(value)
         hot = (value >= self._signed[0]) | (self._level[row] > 0) | (self._since[row, 0] != NEVER)
+        hot |= self._beyond[row, 0] != 0
         if not hot.any():
             np.maximum.at(self._newest, row, time_us)
             return []
@@ -155,6 +179,22 @@ class Threshold(DeviceState):
                 found += self._step(_Step(row[keep], time_us[keep], value[keep], received_us[keep]))
         return found
 
+    def rates(self, row: Rows64, time_us: Int64, value: Float64) -> Float64:
+        """Rates of rise per minute; 0 for a first value, after a gap, and for what is not newer."""
+        over_s = self.settings.rise_over_s
+        out = np.zeros(len(row))
+        for part in rounds(row):
+            take = part[(time_us[part] > self._mean_newest[row[part]]) & np.isfinite(value[part])]
+            r, v = row[take], value[take]
+            gap_us = time_us[take] - self._mean_newest[r]
+            known = gap_us <= max(self._gap_us, round(over_s * 1e6))
+            gap_s = np.where(known, gap_us / 1e6, 0.0)
+            mean = np.where(known, self._mean[r], v)
+            out[take] = (v - mean) / np.maximum(gap_s, over_s) * MINUTE_S
+            self._mean[r] = mean - np.expm1(-gap_s / over_s) * (v - mean)
+            self._mean_newest[r] = time_us[take]
+        return out
+
     def _signed_value(self, value: Float64) -> Float64:
         return np.abs(value) if self.settings.direction == "magnitude" else self.settings.sign * value
 
@@ -162,7 +202,8 @@ class Threshold(DeviceState):
         r, t, v = at.row, at.time_us, at.value
         gap = t - self._newest[r] > self._gap_us
         self._newest[r] = t
-        beyond = v[:, None] >= self._signed
+        passed = v[:, None] >= self._signed
+        beyond = self._often(r, passed, gap)
         since = self._since[r]
         since = np.where(beyond, np.where((since == NEVER) | gap[:, None], t[:, None], since), NEVER)
         level = self._level[r]
@@ -172,7 +213,7 @@ class Threshold(DeviceState):
         held = (beyond & (t[:, None] - since >= self._on_us)).sum(axis=1).astype(np.int8)
 
         active = level > 0
-        safe = active & ~beyond[:, 0] & (v <= self.settings.sign * self.settings.clear)
+        safe = active & ~passed[:, 0] & (v <= self.settings.sign * self.settings.clear)
         safe_since = self._safe_since[r]
         safe_since = np.where(safe, np.where((safe_since == NEVER) | gap, t, safe_since), NEVER)
         clear = safe & (t - safe_since >= self._off_us)
@@ -193,6 +234,15 @@ class Threshold(DeviceState):
             out.append(self._say(at, int(i), phase, int(at_us), int(level[i] if clear[i] else self._level[r[i]])))
         return out
 
+    def _often(self, r: Rows64, passed: Bool, gap: Bool) -> Bool:
+        """Whether ``n`` of the last ``of`` values were beyond each level."""
+        if self.settings.of == 1:
+            return passed
+        past = np.where(gap[:, None], 0, self._beyond[r])
+        past = (past << 1 | passed) & self._bits
+        self._beyond[r] = past
+        return np.asarray(np.bitwise_count(past) >= self.settings.n)
+
     def _say(self, at: _Step, i: int, phase: str, at_us: int, held: int) -> Detection:
         r, t, s = int(at.row[i]), int(at.time_us[i]), self.settings
         severity = self._severity[held - 1]
@@ -204,5 +254,6 @@ class Threshold(DeviceState):
             metric=s.metric, value=s.sign * float(self._peak[r]), limit=s.levels[severity], unit=s.unit,
             late=is_late(received, t), title=self.rule.title, window_us=(episode, t),
             features={"now": s.sign * float(at.value[i]), "direction": s.direction, "clear": s.clear,
-                      "on_delay_s": s.on_delay_s, "off_delay_s": s.off_delay_s},
+                      "on_delay_s": s.on_delay_s, "off_delay_s": s.off_delay_s,
+                      "n": s.n, "of": s.of, "rise_over_s": s.rise_over_s},
         )  # fmt: skip

@@ -122,4 +122,7 @@ DEFAULT_DUTIES: list[DutyRow] = [
     _row_of("maintainer", _row("device.*", 4, "city", "maintainer", "{place}物联网养护单位",
             "Sensor maintainer of {place}", "lead", "设备故障交养护单位，不打扰处置人员",
             "faults of devices go to the maintainer, not to responders")),
+    _row_of("maintainer", _row("anomaly.*", 4, "city", "maintainer", "{place}物联网养护单位",
+            "Sensor maintainer of {place}", "lead", "读数异常先由养护单位核实，不打扰处置人员",
+            "unusual readings are first looked at by the maintainer, not by responders")),
 ]  # fmt: skip

@@ -23,6 +23,7 @@ MATTERS: dict[str, tuple[str, str, str]] = {
     "truck.uncovered": ("gb47678-2026:08011", "渣土运输车辆未安装密闭装置", "Muck truck without closed cover"),
     "truck.spill": ("gb47678-2026:06014", "道路遗撒", "Spill on the road"),
     "site.dust": ("gb47678-2026:08004", "工地扬尘", "Site dust"),
+    "anomaly.*": ("local:11999", "监测数据异常", "Unusual sensor data"),
     "site.noise": ("gb47678-2026:08001", "施工扰民", "Site nuisance"),
 }
 

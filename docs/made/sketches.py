@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from docs.made.scalar_sketches import SCALAR_SKETCHES
 from docs.made.waveform_sketches import WAVEFORM_SKETCHES
 
-SKETCHES: Mapping[str, Callable[[], str]] = {**WAVEFORM_SKETCHES}
+SKETCHES: Mapping[str, Callable[[], str]] = {**WAVEFORM_SKETCHES, **SCALAR_SKETCHES}
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 SAME_PX = 0.25

@@ -215,7 +215,7 @@ def check_usage(what: str, options: Options) -> None:
             imports.check_import_datum(options.datum)
         except PayloadError as error:
             raise typer.BadParameter(error.detail, param_hint="--datum") from error
-    if options.cut_cells is not None and what != "regions":
+    if options.cut_cells_ha is not None and what != "regions":
         raise typer.BadParameter("--cut-cells is for regions", param_hint="WHAT")
     if (options.validate or options.repair or options.valid_from) and what not in LAYERS:
         raise typer.BadParameter("--validate, --repair, --valid-from: for regions and grids", param_hint="WHAT")

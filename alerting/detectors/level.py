@@ -1,0 +1,61 @@
+"""A value far from where this sensor usually is: a robust mean and mean absolute deviation that follow slowly.
+
+Huber, "Robust Estimation of a Location Parameter" (1964): each update is clipped at
+``CLIP`` deviations, so that an event does not teach the baseline; exponentially
+weighted, so that a sensor costs two numbers. Has no idea of the time of day: where a
+day has a shape, ``season.py`` sees more.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from alerting.detectors.base import Rule
+from alerting.detectors.scalar import Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from domain.readings import Float64
+
+CLIP = 3.0
+FREE = 10
+"""Values taken unclipped, to begin with."""
+FLOOR = 1e-9
+"""Smallest scatter, as a share of the value: below it lies the arithmetic."""
+
+
+class LevelSettings(ScalarSettings):
+    """A value far from its usual level; ``memory_s``: how long the level remembers."""
+
+    memory_s: Days = Field(86_400.0, gt=0)
+
+
+class Level(ScalarDetector):
+    """One rule over all devices that send its metric."""
+
+    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_mean": 0, "_dev": 0}
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        assert isinstance(rule.settings, LevelSettings)
+        self.settings = rule.settings
+        self._count: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._mean: Float64 = zeros(0)
+        self._dev: Float64 = zeros(0)
+
+    def judge(self, at: Step) -> Judged:
+        """|value - mean| / mean absolute deviation, both from before the value."""
+        r, count = at.row, self._count[at.row].astype(np.float64)
+        mean, dev = np.where(count > 0, self._mean[r], at.value), self._dev[r]
+        apart = at.value - mean
+        floor = FLOOR * np.abs(mean)
+        scale = np.maximum(np.maximum(dev, floor), np.finfo(float).tiny)
+        z = np.where(count >= FREE, np.abs(apart) / scale, np.nan)
+        reach = np.where(count >= FREE, CLIP * np.maximum(dev, floor), np.inf)
+        pulled = np.clip(apart, -reach, reach)
+        rate = ew_rate(at.gap_s, self.settings.memory_s, count)
+        self._mean[r] = mean + rate * pulled
+        self._dev[r] = dev + rate * (np.abs(pulled) - dev)
+        self._count[r] = count + 1
+        return Judged(z, mean, scale)

@@ -1,0 +1,77 @@
+"""A value unusual for the time of day: 48 half hours, workdays and holidays apart, on the city's clock.
+
+Each slot keeps a mean that follows over the days; what remains is compared with its
+own mean absolute deviation, which is worth more than a deviation for each slot with
+few days behind it. Seasonal exponential smoothing with additive season (Winters,
+Management Science 6, 1960), without trend, updates clipped (Huber 1964). A holiday is
+what the duty calendar says; a slot of holidays not yet seen borrows the workday's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from alerting.detectors.base import Rule
+from alerting.detectors.city_clock import CityClock
+from alerting.detectors.scalar import Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from domain.readings import Float64
+
+SLOTS = 48
+SLOT_S = 86_400 / SLOTS
+CLIP = 3.0
+FREE_DAYS = 2
+"""Days of which a slot takes values unclipped."""
+FLOOR = 1e-9
+
+
+class SeasonSettings(ScalarSettings):
+    """Unusual for the time of day; ``memory_days``: how many days a slot remembers; ``memory_s``: the scatter."""
+
+    memory_days: Annotated[float, Field(ge=1, le=365)] = 10.0
+    memory_s: Days = Field(172_800.0, gt=0)
+    learn_s: Days = 604_800.0
+
+
+class Season(ScalarDetector):
+    """One rule over all devices that send its metric."""
+
+    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_dev": 0, "_mean": 0, "_days": 0}
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        assert isinstance(rule.settings, SeasonSettings)
+        self.settings = rule.settings
+        self.clock = CityClock()
+        self._count: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._dev: Float64 = zeros(0)
+        self._mean: NDArray[np.float32] = np.zeros((0, 2, SLOTS), np.float32)
+        self._days: NDArray[np.float32] = np.zeros((0, 2, SLOTS), np.float32)  # slot-days of values seen
+
+    def judge(self, at: Step) -> Judged:
+        """|value - the slot's mean| / mean absolute deviation of that, both from before the value."""
+        r, count = at.row, self._count[at.row].astype(np.float64)
+        slot, kind = self.clock.slots(at.time_us, SLOTS)
+        own, days = self._mean[r, kind, slot].astype(np.float64), self._days[r, kind, slot].astype(np.float64)
+        other, known = self._mean[r, 1 - kind, slot].astype(np.float64), self._days[r, 1 - kind, slot] > 0
+        mean = np.where(days > 0, own, np.where(known, other, at.value))
+        apart, dev = at.value - mean, self._dev[r]
+        floor = FLOOR * np.abs(mean)
+        scale = np.maximum(np.maximum(dev, floor), np.finfo(float).tiny)
+        usable = (days + known > 0) & (count > 0)
+        z = np.where(usable, np.abs(apart) / scale, np.nan)
+        reach = np.where((days >= FREE_DAYS) & (dev > 0), CLIP * np.maximum(dev, floor), np.inf)
+        pulled = np.clip(apart, -reach, reach)
+        # One value stands for its share of the slot: a day of the slot counts one, however many values.
+        part = np.clip(np.nan_to_num(at.gap_s, nan=SLOT_S), 1e-3, SLOT_S) / SLOT_S
+        rate = np.where(days > 0, part / np.minimum(days + part, self.settings.memory_days), 1.0)
+        self._mean[r, kind, slot] = mean + rate * pulled
+        self._days[r, kind, slot] = days + part
+        learns = usable & (days + known >= 1)
+        steady = ew_rate(at.gap_s, self.settings.memory_s, count)
+        self._dev[r] = np.where(learns | (days > 0), dev + steady * (np.abs(pulled) - dev), dev)
+        self._count[r] = count + (learns | (days > 0))
+        return Judged(z, mean, scale)
