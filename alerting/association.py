@@ -132,6 +132,8 @@ class Event:
     needed: int = 2
     spread_us: int = 0
     first_row: int = -1
+    devices: int = 0
+    is_restored: bool = False
     has_other: bool = False
     is_written: bool = False
 
@@ -211,7 +213,7 @@ class Association:
         by_id = {}
         for event in events:
             self._numbers += 1
-            event.number, event.is_written = self._numbers, True
+            event.number, event.is_written, event.is_restored = self._numbers, True, True
             self.events[event.number] = by_id[event.id] = event
         rows = self._append(triggers)
         for row in rows.tolist():
@@ -524,8 +526,12 @@ class Association:
         rows = rows[np.argsort(self._t[rows], kind="stable")]
         _, first = np.unique(self._device[rows], return_index=True)
         times = np.sort(self._t[rows[first]])
-        event.detected_us = int(times[min(event.needed, len(times)) - 1])
-        event.spread_us = int(times[-1] - times[0])
+        if len(times) >= event.needed:
+            enough = int(times[event.needed - 1])
+            event.detected_us = min(event.detected_us, enough) if event.is_restored else enough
+        event.detected_us = event.detected_us or int(times[-1])
+        event.spread_us = max(event.spread_us, int(times[-1] - times[0]))
+        event.devices = max(event.devices, len(times))
         event.known_us = event.known_us or max(self.triggers[row].received_us for row in event.rows)
         self.changed[event.number] = event
 

@@ -30,6 +30,7 @@ from alerting.dispatch.matters import kind_of, matter_of
 from alerting.dispatch.rota import OnDuty, Rota
 from alerting.dispatch.table import DutyTable
 from alerting.dispatch.windows import CITY_ZONE
+from alerting.incidents.desk import IncidentDesk, IncidentWrite, with_decision
 from alerting.lifecycle import Change, Ignored, Raise
 from alerting.metrics import ALERTS_RAISED, DETECTIONS, DETECTIONS_IGNORED, WRITE_CONFLICTS, stage_seconds
 from alerting.neighbours import explained, with_neighbours
@@ -70,6 +71,9 @@ class _Plan:
     writes: list[Write] = field(default_factory=list)
     after: dict[Pair, Alert] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    begun: list[tuple[Detection, Alert]] = field(default_factory=list)
+    worse: list[tuple[Detection, Alert]] = field(default_factory=list)
+    incidents: list[IncidentWrite] = field(default_factory=list)
 
 
 class AlertService:
@@ -92,6 +96,7 @@ class AlertService:
         self._now_us = now_us
         self._observe_stage = observe_stage
         self._bank = DetectorBank(rules, device, metric_names)
+        self._desk = IncidentDesk(device, lambda: ulid(now_us()))
         self._newest: dict[Pair, Alert] = {}
         self._pending: list[_Noticed] = []
         self._zone = zone
@@ -106,6 +111,7 @@ class AlertService:
         await self.load_duties()
         for alert in await self._store.load_open():
             self._newest[alert.rule, alert.device] = alert
+        self._desk.resume(await self._store.load_incidents(), self._newest.values())
         for alert in self._newest.values():
             if alert.condition == "active":
                 window = alert.evidence.get("window_us") or (alert.episode_us, alert.episode_us)
@@ -118,12 +124,13 @@ class AlertService:
         """
         async with self._writing:
             found = self._bank.feed(block)
+            self._desk.watch(block)
             if found:
                 now = self._now_us()
                 for detection in found:
                     DETECTIONS.labels(detection.rule, detection.phase).inc()
                     self._pending.append(_Noticed(detection, block.committed_us, now))
-            if self._pending:
+            if self._pending or self._desk.waiting:
                 await self._write_all_pending()
 
     async def take(self, detections: Sequence[Detection], committed_us: int) -> None:
@@ -255,6 +262,7 @@ class AlertService:
             raise
         except Exception:
             log.exception("%d detections cannot be written together; trying one by one", len(self._pending))
+            self._desk.give_up()
         rest, self._pending = self._pending, []
         for at, noticed in enumerate(rest):
             self._pending = [noticed]
@@ -271,11 +279,12 @@ class AlertService:
     async def _write_pending(self) -> None:
         for _ in range(ATTEMPTS):
             plan = self._plan(self._pending)
-            written = await self._store.write(plan.writes) if plan.writes else []
+            written = await self._store.write(plan.writes, plan.incidents) if plan.writes or plan.incidents else []
             if isinstance(written, Stale):
                 WRITE_CONFLICTS.inc()
                 await self._read_again(written.pairs)
                 continue
+            self._desk.settle(plan.incidents)
             self._pending.clear()
             self._keep(plan)
             return
@@ -296,19 +305,49 @@ class AlertService:
             if d.phase == "onset" and device is not None and device.disabled:
                 plan.ignored.append("device_disabled")
                 continue
+            d = self._desk.as_alone(d, before)
             decision = lifecycle.on_detection(before, d, placed_us)
             match decision:
                 case Ignored(reason):
                     plan.ignored.append(reason)
                     continue
                 case Raise(reason):
-                    alert = self._alert(n, places[id(d)], placed_us)
+                    alert = self._alert(replace(n, detection=d), places[id(n.detection)], placed_us)
                     change = Change(alert, "raised", f"rule {d.rule}: {reason}")
                 case Change():
                     change = self._told_anew(before, decision, placed_us)
             plan.after[pair] = change.alert
             plan.writes.append(Write(change, DETECTOR, placed_us))
+            if d.phase == "onset":
+                plan.begun.append((d, change.alert))
+            elif d.phase == "update":
+                plan.worse.append((d, change.alert))
+        self._associate(plan, placed_us)
         return plan
+
+    def _associate(self, plan: _Plan, at_us: int) -> None:
+        """Which incidents the plan's alerts make, and what that changes in them and in earlier ones."""
+        rows: dict[str, list[int]] = {}
+        for row, write in enumerate(plan.writes):
+            rows.setdefault(write.change.alert.id, []).append(row)
+        for key, decision in self._desk.weigh(plan.begun, plan.worse).items():
+            before = plan.after.get(key[:2]) or self._newest.get(key[:2])
+            if before is None or self._desk.alert_of(key) != before.id:
+                continue
+            moved = with_decision(before, decision)
+            if before.id in rows:
+                for row in rows[before.id]:
+                    write = plan.writes[row]
+                    told = replace(write.change, alert=with_decision(write.change.alert, decision))
+                    plan.writes[row] = replace(write, change=self._told_anew(write.change.alert, told, at_us))
+                plan.after[key[:2]] = plan.writes[rows[before.id][-1]].change.alert
+            elif moved.incident_id != before.incident_id:
+                reason = f"incident {moved.incident_id}: {decision.because}"
+                moved = replace(moved, version=before.version + 1, updated_us=at_us)
+                change = self._told_anew(before, Change(moved, "updated", reason), at_us)
+                plan.writes.append(Write(change, DETECTOR, at_us))
+                plan.after[key[:2]] = change.alert
+        plan.incidents = self._desk.writes(at_us)
 
     def _told_anew(self, before: Alert | None, change: Change, at_us: int) -> Change:
         """A worse alert concerns more people: its duties are found again."""
