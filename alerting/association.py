@@ -24,6 +24,9 @@ from alerting import association_rules as rules
 from alerting.detectors.rows import grown
 from domain.readings import Bool, Float64, Int64
 
+COLUMNS = (
+    "_t", "_xyz", "_device", "_building", "_severity", "_shaking", "_alert", "_calls", "_sharp", "_label",
+)  # fmt: skip
 ROWS_MAX = 50_000
 """Triggers kept; beyond it the oldest arrivals are forgotten (counted in ``forgotten``)."""
 
@@ -162,6 +165,7 @@ class Association:
         self._row_of: dict[Key, int] = {}
         self._off: dict[Key, Trigger] = {}
         self._numbers = 0
+        self._forget_at = 1024
         self._buildings: dict[str, int] = {}
         self._t = np.zeros(0, np.int64)
         self._xyz = np.zeros((0, 3))
@@ -171,6 +175,7 @@ class Association:
         self._shaking = np.zeros(0, bool)
         self._alert = np.zeros(0, bool)
         self._calls = np.zeros(0, bool)
+        self._sharp = np.zeros(0, bool)
         self._label = np.zeros(0, np.int64)
 
     # ------------------------------------------------------------ in and out
@@ -234,7 +239,7 @@ class Association:
         rows = np.arange(first, n)
         if not len(triggers):
             return rows
-        for name in ("_t", "_xyz", "_device", "_building", "_severity", "_shaking", "_alert", "_calls", "_label"):
+        for name in COLUMNS:
             setattr(self, name, grown(getattr(self, name), n))
         self.triggers += triggers
         self._t[rows] = [t.t_us for t in triggers]
@@ -248,6 +253,7 @@ class Association:
         self._shaking[rows] = [rules.family_of(t.kind) == "shaking" for t in triggers]
         self._alert[rows] = [not t.is_pick for t in triggers]
         self._calls[rows] = [not (t.is_pick or t.kind.startswith(rules.MAINTAINERS)) for t in triggers]
+        self._sharp[rows] = [t.kind in rules.SHARP for t in triggers]
         self._label[rows] = -1
         self.newest_us = max(self.newest_us, *(t.received_us for t in triggers))
         for row, t in zip(rows.tolist(), triggers, strict=True):
@@ -261,16 +267,17 @@ class Association:
     def _forget(self) -> None:
         """Drop triggers that arrived long ago, and incidents that can take nothing more."""
         n = len(self.triggers)
-        if n < 1024 or (n % 256 and n < ROWS_MAX):
+        if n < self._forget_at:
             return
         keep = np.array([self.newest_us - t.received_us <= KEPT_US for t in self.triggers])
         if keep.sum() > ROWS_MAX // 2 and n >= ROWS_MAX:
             keep[: n - ROWS_MAX // 2] = False
+        self._forget_at = min(ROWS_MAX, int(keep.sum()) + max(1024, int(keep.sum()) // 8))
         if keep.all():
             return
         self.forgotten += int(n - keep.sum())
         new_row = np.where(keep, np.cumsum(keep) - 1, -1)
-        for name in ("_t", "_xyz", "_device", "_building", "_severity", "_shaking", "_alert", "_calls", "_label"):
+        for name in COLUMNS:
             setattr(self, name, getattr(self, name)[:n][keep])
         self.triggers = [t for t, kept in zip(self.triggers, keep.tolist(), strict=True) if kept]
         self._row_of = {t.key: row for row, t in enumerate(self.triggers)}
@@ -356,11 +363,15 @@ class Association:
         found = found[np.sort(first)][:NEAR_MAX]
         quiet = self._background(row, metres, dt)
         every = len(quiet) + 1.0
-        fit = self._fit_one_another(found)
+        fit, apart = self._fit_one_another(found)
         for k in range(rules.STATIONS_MIN - 1, len(found) + 1):
             reach = float(metres[found[k - 1]])
+            if metres[found[0]] > max(rules.REACH_M_MIN, rules.ALOOF_OF_SIZE * float(apart[:k, :k].max())):
+                continue
             near = float(np.count_nonzero(quiet <= reach)) + 1.0
             needed = rules.stations_needed(reach, near, every)
+            if not (self._sharp[row] and self._sharp[found[:k]].all()):
+                needed = max(needed, rules.STATIONS_MIN_BLUNT)
             if k + 1 >= needed and _clique(fit[:k, :k], min(needed, 4) - 1):
                 self._found("stations", np.append(found[:k], row), needed)
                 return
@@ -372,11 +383,12 @@ class Association:
         rows = np.flatnonzero(before & self._shaking[:n] & np.isfinite(metres))
         return metres[rows[~self._wide_rows(rows)]]
 
-    def _fit_one_another(self, rows: Int64) -> Bool:
-        """``(k, k)``: which pairs one wave can have reached, in different buildings."""
+    def _fit_one_another(self, rows: Int64) -> tuple[Bool, Float64]:
+        """``(k, k)``: which pairs one wave can have reached, in different buildings; and metres between them."""
         xyz, t = self._xyz[rows], self._t[rows]
-        fit = rules.fits(rules.distance_m(xyz[:, None], xyz[None]), t[:, None] - t[None])
-        return np.asarray(fit & (self._building[rows][:, None] != self._building[rows][None]))
+        metres = rules.distance_m(xyz[:, None], xyz[None])
+        fit = rules.fits(metres, t[:, None] - t[None])
+        return np.asarray(fit & (self._building[rows][:, None] != self._building[rows][None])), metres
 
     def _plum(self, row: int) -> None:
         """Two neighbouring buildings that both shake strongly."""
@@ -526,6 +538,8 @@ class Association:
         rows = rows[np.argsort(self._t[rows], kind="stable")]
         _, first = np.unique(self._device[rows], return_index=True)
         times = np.sort(self._t[rows[first]])
+        if event.how == "stations":
+            event.needed = self._enough(rows[np.sort(first)])
         if len(times) >= event.needed:
             enough = int(times[event.needed - 1])
             event.detected_us = min(event.detected_us, enough) if event.is_restored else enough
@@ -534,6 +548,19 @@ class Association:
         event.devices = max(event.devices, len(times))
         event.known_us = event.known_us or max(self.triggers[row].received_us for row in event.rows)
         self.changed[event.number] = event
+
+    def _enough(self, rows: Int64) -> int:
+        """How many of these stations, from the first on, chance does not explain: said by the set alone."""
+        n = len(self.triggers)
+        metres = rules.distance_m(self._xyz[:n], self._xyz[rows[0]])
+        quiet = self._background(int(rows[0]), metres, self._t[:n] - self._t[rows[0]])
+        for stations in range(rules.STATIONS_MIN, min(len(rows), rules.STATIONS_MAX) + 1):
+            reach = float(np.nanmax(metres[rows[:stations]]))
+            near = float(np.count_nonzero(quiet <= reach)) + 1
+            least = rules.STATIONS_MIN if self._sharp[rows[:stations]].all() else rules.STATIONS_MIN_BLUNT
+            if max(least, rules.stations_needed(reach, near, len(quiet) + 1)) <= stations:
+                return stations
+        return min(len(rows), rules.STATIONS_MAX)
 
     def _tell(self, event: Event, rows: Int64, is_new: bool) -> None:
         """The decision for each alert among the rows."""

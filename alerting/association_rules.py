@@ -44,7 +44,14 @@ SPAN_S_MAX = 180.0
 CORE_M_MAX = 200_000.0
 """Stations farther apart found no event: over such a way any two triggers of a minute fit."""
 
+ALOOF_OF_SIZE = 6.0
+"""A station this many times farther from the others than they are from one another is not of their event."""
+
 STATIONS_MIN = 3
+STATIONS_MIN_BLUNT = 4
+"""Where onsets are known to a sample, three may do; a limit passed at some reading says less."""
+
+SHARP = ("vibration.shaking", "vibration.pick")
 STATIONS_MAX = 12
 CHANCE_A_WEEK_MAX = 0.1
 BACKGROUND_S = 3600.0

@@ -125,7 +125,7 @@ def member_json(t: Trigger, first: Trigger, alert: str | None) -> Words:
         away = round(float(distance_m(positions(t.lon, t.lat or 0.0), positions(first.lon, first.lat or 0.0))), 1)
     return {
         "device": t.device_id, "kind": t.kind, "alert": alert, "at": iso(t.t_us), "severity": t.severity,
-        "distance_m": away, "lag_s": round((t.t_us - first.t_us) / 1e6, 3),
+        "place": t.code, "distance_m": away, "lag_s": round((t.t_us - first.t_us) / 1e6, 3),
     }  # fmt: skip
 
 
