@@ -305,6 +305,7 @@ class Association:
                 self._stations(row)
             if not self._in_wide(row) and self._severity[row] <= rules.PLUM_SEVERITY:
                 self._plum(row)
+        self._join_wide()
         calling = rows[self._calls[rows]]
         for row in calling.tolist():
             if self._label[row] < 0:
@@ -492,6 +493,23 @@ class Association:
                 return
             self._put(event, rows)
             self._touch(event)
+
+    def _join_wide(self) -> None:
+        """Events of one ground within the time of one are one: the coda of a quake is no second quake."""
+        wide = sorted((e for e in self.events.values() if e.is_wide), key=lambda e: (e.first_us, e.number))
+        for at, early in enumerate(wide):
+            for late in wide[at + 1 :]:
+                if early.number not in self.events or late.number not in self.events:
+                    continue
+                if late.first_us > early.confirmed_us + rules.SPAN_S_MAX * 1e6:
+                    continue
+                beyond = np.maximum(0, np.maximum(early.low - late.high, late.low - early.high))
+                reach = max(rules.REACH_M_MIN, rules.REACH_OF_SIZE * max(early.size_m, late.size_m))
+                if np.sqrt((beyond**2).sum()) <= reach:
+                    kept, lost = (early, late) if early.is_written or not late.is_written else (late, early)
+                    self._put(kept, np.array(lost.rows))
+                    self._touch(kept)
+                    self._absorb(kept)
 
     def _put(self, event: Event, rows: Int64) -> None:
         """Label the rows; an incident that loses a row to another goes over to it whole."""

@@ -161,6 +161,15 @@ def test_an_aftershock_of_the_same_alerts_is_the_same_incident() -> None:
     assert told(a) == [("area", [1, 2, 3, 4, 77])]
 
 
+def test_the_coda_of_a_quake_is_not_reported_as_a_second_one() -> None:
+    a = engine()
+    a.add(quake(6, spacing_m=20_000))
+    a.settle()
+    a.add(t._replace(lat=LAT + 0.1) for t in quake(3, first=50, at=70.0, spacing_m=5000))
+    assert len(told(a)) == 1
+    assert not [e for e in a.changed.values() if e.merged_into]
+
+
 # ---------------------------------------------------------------- one spot
 
 
