@@ -78,8 +78,6 @@ def test_each_real_quake_is_one_area_event(
     origin = seconds(ORIGIN[day] + "+00:00")
     assert seconds(item["started_at"]) > origin, "no area event before the quake"
     delay, arrival = seconds(item["detected_at"]) - origin, seconds(item["known_at"]) - origin
-    print(f"{day}: detected {delay:.1f} s after the origin, known by arrival {arrival:.1f} s, "
-          f"{item['devices']} stations, reference {DELAY_S[day]} s")  # fmt: skip
     assert delay <= DELAY_S[day]
     assert arrival <= DELAY_S[day] + ARRIVAL_S_MAX
     assert item["devices"] >= 5

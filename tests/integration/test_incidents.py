@@ -27,7 +27,8 @@ def device(key: int) -> Device:
     """Keys 1 to 3 are one house, those from 10 on stand 8 km apart, from 900 on are a run's."""
     lon = 113.6 + (0 if key < 10 else SPACING_DEG * (key % 10))
     run = "drill" if key >= 900 else None
-    return Device(key, f"VB-{key}", "vibration", run=run, lon=lon, lat=23.0, address_id=f"{key if key >= 10 else 1:025d}")
+    house_number = key if key >= 10 else 1
+    return Device(key, f"VB-{key}", "vibration", run=run, lon=lon, lat=23.0, address_id=f"{house_number:025d}")
 
 
 async def build(pool: Pool) -> AlertService:
@@ -51,7 +52,8 @@ async def rows(pool: Pool, query: str) -> list[tuple[Any, ...]]:
 
 
 async def close(service: AlertService, pool: Pool, *devices: int) -> None:
-    for alert, version in await rows(pool, f"SELECT id, version FROM alert WHERE state <> 'closed' AND device IN {(*devices, 0)}"):
+    query = f"SELECT id, version FROM alert WHERE state <> 'closed' AND device IN {(*devices, 0)}"
+    for alert, version in await rows(pool, query):
         await service.act("close", alert, {"version": version, "reason": "seen", "force": True}, LI)
 
 
@@ -67,7 +69,8 @@ async def test_a_house_is_one_incident_that_grows_and_closes_with_its_alerts(poo
     assert (kind, body["devices"], len(body["alerts"]), body["state"]) == ("building", 2, 2, "open")
     assert severity == min(a for (a,) in await rows(pool, "SELECT severity FROM alert")) - 1 or severity == 1
     await shake(service, 3, 3)
-    assert await rows(pool, "SELECT DISTINCT incident_id, body ->> 'incident_id' FROM alert") == [(incident, incident)]
+    said = await rows(pool, "SELECT DISTINCT incident_id, body ->> 'incident_id' FROM alert")
+    assert said == [(incident, incident)]
     await shake(service, 20, 1, 2, 3, value=0.1)
     await shake(service, 40, 1, 2, 3, value=0.1)
     await close(service, pool, 1, 2)
@@ -77,7 +80,7 @@ async def test_a_house_is_one_incident_that_grows_and_closes_with_its_alerts(poo
     assert [c[0] for c in changes if c[0] != "cleared"] == ["raised", "grew", "closed"]
     assert changes[-1][1] == "li", "who closed the last alert closed the incident"
     assert [c[2] for c in changes] == list(range(1, len(changes) + 1))
-    assert (await rows(pool, "SELECT state, condition FROM incident")) in ([("closed", "active")], [("closed", "cleared")])
+    assert (await rows(pool, "SELECT state FROM incident")) == [("closed",)]
     [(newest,)] = await rows(pool, "SELECT max(cursor) FROM alert_change")
     assert changes[-1][3] == newest + 1, "one cursor for both"
 
@@ -98,7 +101,8 @@ async def test_a_wave_is_one_area_event_and_a_restart_makes_no_second(pool: Pool
     assert evidence["incident_id"] == incident
     assert evidence["distance_m"] == pytest.approx(4 * 8190, rel=0.01)
     assert evidence["lag_s"] == 6.0
-    history = await rows(pool, "SELECT change, reason FROM alert_change WHERE body ->> 'device' LIKE '%VB-10%' ORDER BY 1")
+    query = "SELECT change, reason FROM alert_change WHERE body ->> 'device' LIKE '%VB-10%' ORDER BY cursor"
+    history = await rows(pool, query)
     assert any(change == "updated" and incident in reason for change, reason in history)
 
 
@@ -139,8 +143,8 @@ async def test_the_api_serves_incidents_with_duties_and_history(house: House) ->
         await shake(service, 1.5 * i, 10 + i)
     listed = (await house.get("/api/v1/incidents", state="open")).json()
     [incident] = listed["items"]
-    assert {"id", "kind", "severity", "state", "started_at", "detected_at", "updated_at", "alerts", "devices", "center",
-            "radius_m", "title", "why", "exercise"} <= set(incident)  # fmt: skip
+    assert {"id", "kind", "severity", "state", "started_at", "detected_at", "updated_at", "alerts", "devices",
+            "center", "radius_m", "title", "why", "exercise"} <= set(incident)  # fmt: skip
     assert (await house.get("/api/v1/incidents", kind="building")).json()["items"] == []
     assert (await house.get("/api/v1/incidents", bbox="0,0,1,1")).json()["items"] == []
     assert (await house.get("/api/v1/incidents", exercise="drill")).json()["items"] == []
@@ -152,8 +156,9 @@ async def test_the_api_serves_incidents_with_duties_and_history(house: House) ->
     assert all(m["state"] == "new" for m in one["members"])
     assert (await house.get("/api/v1/incidents/nobody")).status_code == 404
     assert (await house.get(f"/api/v1/incidents/{incident['id']}", user="machong")).status_code == 404
-    totals = (await house.get("/api/v1/stats/alarms", **{"from": "2023-11-14T22:00:00Z", "to": "2023-11-14T23:00:00Z"})).json()
-    assert totals["totals"]["operator_alarms"] == totals["totals"]["incidents"] + totals["totals"]["alone"] == 1 + 3
+    window = {"from": "2023-11-14T22:00:00Z", "to": "2023-11-14T23:00:00Z"}
+    totals = (await house.get("/api/v1/stats/alarms", **window)).json()["totals"]
+    assert totals["operator_alarms"] == totals["incidents"] + totals["alone"] == 1 + 3
 
 
 async def test_pages_of_incidents_leave_none_out(house: House) -> None:
@@ -170,7 +175,7 @@ async def test_pages_of_incidents_leave_none_out(house: House) -> None:
         cursor = page["next"]
         if cursor is None:
             break
-    assert sorted(seen, reverse=True) == sorted({i for (i,) in await rows(house.pool, "SELECT id FROM incident")}, reverse=True)
+    assert sorted(seen) == sorted({i for (i,) in await rows(house.pool, "SELECT id FROM incident")})
     assert len(seen) == 5
 
 
