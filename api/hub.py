@@ -175,7 +175,8 @@ class Hub:
         """Snapshot or replay, then live. The caller waits, so that answers come in the order asked."""
         if self.newest is None:
             await self.begin()
-        subscription = self.dispatchers[wanted.channel].add(client, wanted.id, wanted.filter)
+        seen = wanted.filter.for_eyes_of(client.actor)
+        subscription = self.dispatchers[wanted.channel].add(client, wanted.id, seen)
         client.subscriptions[wanted.id] = subscription
         try:
             if wanted.since is None:

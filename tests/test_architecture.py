@@ -32,7 +32,8 @@ PURE = ("domain", "alerting/detectors", "alerting/lifecycle.py", "alerting/dispa
         "geo/zones.py", "geo/borders.py", "geo/cameras.py", "geo/place_imports.py",
         "geo/validate.py", "geo/datum_proof.py", "geo/beidou.py", "geo/projected.py", "geo/generate.py",
         "geo/parse.py", "geo/conflicts.py", "geo/matching.py", "geo/search.py",
-        "alerting/neighbours.py", "alerting/replacing.py", "alerting/association.py", "alerting/association_rules.py",
+        "alerting/neighbours.py", "alerting/replacing.py", "alerting/association.py",
+        "alerting/association_rules.py",
         "alerting/association_clock.py", "alerting/association_picks.py", "alerting/incidents/desk.py",
         "alerting/incidents/words.py", "api/incidents.py")  # fmt: skip
 IMPURE = {"time", "asyncio", "socket", "logging", "random", "os", "psycopg"}

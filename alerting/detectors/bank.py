@@ -1,14 +1,17 @@
 """All detectors of the enabled rules, fed with one block.
 
-Pure: a block in, detections out.
+Pure: a block in, detections out. A reading that cannot be (``physical_range``) is
+shown only to detectors that look at the sensor itself: -127 °C is no cold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from alerting.detectors.base import Detector, DeviceOf, Rule
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.physical_range import PhysicalRange
 from domain.alerts import Alert, Detection
 from domain.readings import Block
 
@@ -32,7 +35,21 @@ class DetectorBank:
     def feed(self, block: Block) -> list[Detection]:
         """What the block's rows made known; in event order per device and rule."""
         metrics = self._metric_keys()
-        return [found for detector in self.detectors.values() for found in detector.detect(block, metrics)]
+        measured = self._measured(block, metrics)
+        found: list[Detection] = []
+        for detector in self.detectors.values():
+            sees_all = DETECTORS[detector.rule.detector].sees_all
+            found += detector.detect(block if sees_all else measured, metrics)
+        return found
+
+    def _measured(self, block: Block, metrics: Mapping[str, int]) -> Block:
+        """The block without readings that cannot be."""
+        for detector in self.detectors.values():
+            if isinstance(detector, PhysicalRange) and len(block.readings):
+                impossible = detector.impossible(block.readings, metrics)
+                if impossible.any():
+                    block = replace(block, readings=block.readings.take(~impossible))
+        return block
 
     def restore(self, alert: Alert, newest_us: int, episode_us: int) -> None:
         """Tell the detector of an active alert's rule that the episode goes on."""

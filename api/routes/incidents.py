@@ -55,7 +55,9 @@ async def incidents(
     """Incidents, the newest first; `since` never hides an open one. At most 200 members of each are listed."""
     area = session.actor.area
     after_us, after_id = decode_cursor(CURSOR, cursor, int, str) if cursor else (0, None)
-    wanted = from_query(integers(split(severity)), split(town), split(grid), split(kind), bbox, exercise)
+    wanted = from_query(
+        integers(split(severity)), split(town), split(grid), split(kind), bbox, exercise
+    ).for_eyes_of(session.actor)
     parameters = {
         **wanted.sql_parameters(), "area": area, "state": states(split(state)), "since": since, "limit": limit + 1,
         "after_id": after_id, "after_at": cursor_time(CURSOR, after_us),

@@ -144,7 +144,7 @@ TABLES: Mapping[str, str] = {
     "quarantine": "Messages that broke a rule, whole, with the reason.",
     "ledger_minute": "The account: received = stored + duplicate + rejected + quarantined, in messages.",
     "rule": "Rules in force. Filled with the defaults when empty; read when the server starts.",
-    "incident": "Alerts that belong together ([incidents](incidents.md)); `memory` is what association needs after a restart.",
+    "incident": "Alerts that belong together ([incidents](incidents.md)); `memory` is for a restart.",
     "incident_change": "Every change of every incident, append-only; shares its cursor with `alert_change`.",
     "alert": "The newest state of each alert; `body` is the JSON object of the API.",
     "alert_change": "Every change of every alert, append-only; the source of the live feed.",

@@ -70,15 +70,7 @@ def some(w: Waveforms, take: Any) -> Waveforms:
 
 
 def some_readings(r: Readings, take: Any) -> Readings:
-    return Readings(
-        r.device[take],
-        r.metric[take],
-        r.time_us[take],
-        r.value[take],
-        r.seq[take],
-        r.received_us[take],
-        r.late[take],
-    )
+    return r.take(take)
 
 
 def block(
