@@ -8,7 +8,10 @@ import os
 import platform
 import sys
 
-NAMES = ("alert_latency", "alert_storm", "ingest_rate", "detectors", "association", "fanout", "places", "route", "address_search")
+NAMES = (
+    "alert_latency", "alert_storm", "ingest_rate", "detectors", "association", "fanout", "places", "route",
+    "address_search",
+)  # fmt: skip
 
 
 def main() -> None:
