@@ -7,7 +7,7 @@ itself. The picker is the STA/LTA detector with half its window and half its flo
 
 from __future__ import annotations
 
-from alerting.detectors.base import Rule, Title
+from alerting.detectors.base import Rule
 from alerting.detectors.sta_lta import StaLta, StaLtaSettings
 from domain.alerts import Detection
 from domain.readings import Block
@@ -21,8 +21,8 @@ class Picker:
     """Faint onsets of acceleration; a stream equals its blocks, as with the detector it is."""
 
     def __init__(self) -> None:
-        title = Title(zh="微弱晃动", en="Faint shaking")
-        settings = StaLtaSettings(title=title, sta_s=STA_S, floor_gal=FLOOR_GAL)
+        title = {"zh": "微弱晃动", "en": "Faint shaking"}
+        settings = StaLtaSettings.model_validate({"title": title, "sta_s": STA_S, "floor_gal": FLOOR_GAL})
         self._detector = StaLta(Rule("", "sta_lta", PICK_KIND, settings))
 
     def feed(self, block: Block) -> list[Detection]:

@@ -73,7 +73,7 @@ def matches(incident: Mapping[str, Any], wanted: AlertFilter) -> bool:
         wanted.matches_exercise(incident.get("exercise"))
         and (not wanted.severity or incident["severity"] in wanted.severity)
         and (not wanted.kind or any(kind_matches(incident["kind"], kind) for kind in wanted.kind))
-        and not (incident["kind"] == "device_fault" and any(kind_matches(AS_FAULT, kind) for kind in wanted.without))
+        and not (incident["kind"] == "device_fault" and any(kind_matches(AS_FAULT, k) for k in wanted.without))
         and (not wanted.town or any(code[:9] in wanted.town for code in places))
         and (not wanted.grid or any(in_area(code, prefix) for code in places for prefix in wanted.grid))
         and (wanted.bbox is None or inside(wanted.bbox, center.get("lon"), center.get("lat")))

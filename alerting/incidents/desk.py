@@ -141,9 +141,9 @@ class IncidentDesk:
         for run, engine in self._engines.items():
             for event in engine.changed.values():
                 if event.merged_into is not None:
-                    body = {"merged_into": event.merged_into}
+                    lost = {"merged_into": event.merged_into}
                     reason = f"it is part of incident {event.merged_into}"
-                    found.append(IncidentWrite(event.id, "merged", reason, body, {}, at_us, is_new=False))
+                    found.append(IncidentWrite(event.id, "merged", reason, lost, {}, at_us, is_new=False))
                     continue
                 body = body_of(event, engine, self._ids, run, at_us)
                 change = self._change(event.id, body, is_new=not event.is_written)

@@ -213,10 +213,9 @@ def test_a_thousand_in_ten_seconds_are_one_incident_and_few_alarms() -> None:
         seconds = np.sort(rng.uniform(0, 10, 1000))
         for part in np.array_split(np.arange(1000), 100):
             a.add([
-                trigger(int(i), float(seconds[i]), *rng.uniform(-15_000, 15_000, 2), kind=kind)._replace(
-                    **({} if placed else {"lon": None, "lat": None, "building": None})
-                )
+                t if placed else t._replace(lon=None, lat=None, building=None)
                 for i in part
+                for t in [trigger(int(i), float(seconds[i]), *rng.uniform(-15_000, 15_000, 2), kind=kind)]
             ])
             alone += sum(isinstance(d, Stays) for d in a.moved.values())
             a.settle()
