@@ -23,8 +23,8 @@ from pydantic import Field
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import SeriesFaults, Sign, names_of
 from alerting.detectors.rows import NEVER, Rows64, firsts, newer
-from domain.alerts import Detection
-from domain.readings import Block, Float64, Int64, Readings
+from domain.alerts import Alert, Detection
+from domain.readings import Block, Bool, Float64, Int64, Readings
 
 
 class NoisySettings(RuleSettings):
@@ -50,7 +50,7 @@ class Noisy(SeriesFaults):
 
     FIELDS: ClassVar = {
         "_newest": NEVER, "_last": np.nan, "_sum": 0, "_size": 0, "_n": 0, "_usual": 0, "_windows": 0,
-        "_against": 0, "_active": 0, "_episode": 0,
+        "_against": 0, "_noisy": 0, "_active": 0, "_episode": 0,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -65,6 +65,12 @@ class Noisy(SeriesFaults):
         self._usual: Float64 = np.zeros(0)
         self._windows: NDArray[np.int32] = np.zeros(0, np.int32)
         self._against: NDArray[np.int8] = np.zeros(0, np.int8)
+        self._noisy: Bool = np.zeros(0, bool)
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+        """Take up an alert's episode after a restart."""
+        super().resume(alert, episode_us, newest_us)
+        self._noisy |= self._active
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings."""
@@ -107,20 +113,23 @@ class Noisy(SeriesFaults):
         self._n[owner] = (number[ends[final[ends]]] + 1) % w
         self._last[owner], self._newest[owner] = v[ends[final[ends]]], t[ends[final[ends]]]
         rank = window[ends]
-        names = names_of(metrics) if full.any() else {}
+        turns: list[tuple[int, int, Sign]] = []
         for k in range(int(rank.max()) + 1):
             which = np.flatnonzero(full & (rank == k))
-            yield from self._judge(
-                r, live[ends[which]], row[ends[which]], steps[which] / w, sizes[which] / w, names
-            )
+            at_end = ends[which]
+            turns += self._judge(r, live[at_end], row[at_end], steps[which] / w, sizes[which] / w)
+        # As received: a device's metrics share its episode, so their order matters.
+        names = names_of(metrics) if turns else {}
+        for _, series, sign in sorted(turns, key=lambda turn: turn[0]):
+            yield (self.end if self._active[series] else self.begin)(series, sign, names)
 
     def _judge(
-        self, r: Readings, take: Rows64, row: Rows64, step: Float64, size: Float64, names: Mapping[int, str]
-    ) -> Iterator[Detection]:
-        """One full window of each series."""
+        self, r: Readings, take: Rows64, row: Rows64, step: Float64, size: Float64
+    ) -> Iterator[tuple[int, int, Sign]]:
+        """One full window of each series; who turns noisy, or quiet again: place in the block, series, sign."""
         s = self.settings
         usual, known = self._usual[row], self._windows[row]
-        active = self._active[row]
+        active = self._noisy[row]
         ratio = step / np.maximum(usual, 1e-300)
         ready = (known >= s.learn_n) & (usual > 0)
         noisy = ready & (ratio >= s.ratio) & (step >= s.floor_share * size)
@@ -132,8 +141,9 @@ class Noisy(SeriesFaults):
         self._usual[row] = np.where(learns, usual + weight * (step - usual), usual)
         self._windows[row] = known + learns
         self._against[row[turns]] = 0
+        self._noisy[row[turns]] = ~active[turns]
         for i in np.flatnonzero(turns):
             t, received = int(r.time_us[take[i]]), int(r.received_us[take[i]])
             features = {"step_mean": float(step[i]), "step_usual": float(usual[i]), "ratio": float(ratio[i])}
             sign = Sign(t, t, received, float(step[i]), float(usual[i] * s.ratio), "", features)
-            yield self.end(int(row[i]), sign, names) if active[i] else self.begin(int(row[i]), sign, names)
+            yield int(take[i]), int(row[i]), sign

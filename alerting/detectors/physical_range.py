@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from alerting.detectors.base import Rule, RuleSettings, Words
 from alerting.detectors.faults import SeriesFaults, Sign, names_of
-from alerting.detectors.rows import NEVER, Rows64, rounds
+from alerting.detectors.rows import NEVER, Rows64
 from domain.alerts import Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings
 
@@ -109,8 +109,7 @@ class PhysicalRange(SeriesFaults):
         if len(take) == 0:
             return []
         row = self.series_of(r.device[take], r.metric[take])
-        names = names_of(metrics)
-        return [d for part in rounds(row) for d in self._judge(r, take[part], row[part], wrong, names)]
+        return list(self._judge(r, take, row, wrong, names_of(metrics)))
 
     def _watched(self, r: Readings) -> Bool:
         return np.isin(r.device.astype(np.int64) << 32 | r.metric, self.device.astype(np.int64) << 32 | self.metric)

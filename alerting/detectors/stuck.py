@@ -21,7 +21,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import SeriesFaults, Sign, names_of
-from alerting.detectors.rows import NEVER, Rows64, firsts, rounds
+from alerting.detectors.rows import NEVER, Rows64, firsts
 from domain.alerts import Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings
 
@@ -73,8 +73,9 @@ class Stuck(SeriesFaults):
         if not careful.any():
             return []
         names = names_of(metrics)
-        live, row = live[careful], row[careful]
-        return [d for part in rounds(row) for d in self._judge(r, live[part], row[part], names)]
+        # As received: a device's metrics share its episode, so their order matters.
+        received = np.argsort(live[careful])
+        return list(self._judge(r, live[careful][received], row[careful][received], names))
 
     def _learn(self, row: Rows64, t: Int64, v: Float64) -> Bool:
         """Take up rows sorted by series; the mask of rows of series that need to be judged one by one.
@@ -108,11 +109,11 @@ class Stuck(SeriesFaults):
     def _judge(
         self, readings: Readings, take: Rows64, row: Rows64, names: Mapping[int, str]
     ) -> Iterator[Detection]:
-        """Rows of which each series has one, by the definition."""
-        new = readings.time_us[take] > self._newest[row]
-        take, row = take[new], row[new]
+        """Rows in the order received, one by one, by the definition."""
         for i, r in zip(take.tolist(), row.tolist(), strict=True):
             t, v, received = int(readings.time_us[i]), float(readings.value[i]), int(readings.received_us[i])
+            if t <= self._newest[r]:
+                continue
             same = v == self._last[r]
             if not same and not np.isnan(self._last[r]):
                 self._changes[r] += 1

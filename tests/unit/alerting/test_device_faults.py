@@ -151,7 +151,7 @@ def test_a_missing_axis_is_not_flat() -> None:
 
 
 @pytest.mark.parametrize("name", ["stuck", "range", "noisy"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_stream_equals_its_blocks(name: str, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
