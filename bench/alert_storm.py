@@ -55,9 +55,9 @@ async def measure(server: Running, token: str) -> tuple[float, list[tuple[float,
     sent: dict[str, float] = {}
     seen: list[tuple[float, dict[str, Any]]] = []
     url = server.base_url.replace("http", "ws") + "/api/v1/live"
-    async with Publisher(server.mqtt_url, "bench") as publisher, connect(url, max_size=None, proxy=None) as socket:
+    async with Publisher(server.mqtt_url, "known") as publisher:
         await make_known(publisher, PREFIX, SENSORS)
-        await asyncio.sleep(5)
+    async with Publisher(server.mqtt_url, "bench") as publisher, connect(url, max_size=None, proxy=None) as socket:
         await socket.send(json.dumps({"type": "hello", "token": token}))
         await socket.send(json.dumps({"type": "subscribe", "id": "a", "channel": "alerts"}))
         while json.loads(await socket.recv())["type"] != "snapshot":
