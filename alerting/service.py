@@ -194,6 +194,9 @@ class AlertService:
 
     async def tick(self, now_us: int) -> None:
         """End shelvings whose time has come and read duties anew now and then; call each second or so."""
+        async with self._writing:
+            if self._desk.waiting:
+                await self._write_all_pending()
         for alert_id in await self._store.due_shelves(now_us):
 
             def decide(alert: Alert, _: dict[str, Any]) -> Change | None:

@@ -26,6 +26,7 @@ def main() -> None:
     with running_server() as server:
         token = server.cli("token", "--user", "dispatcher")
         took, frames = asyncio.run(measure(server, token))
+        time.sleep(2)  # a crowd's growth is told once a second
         totals = get(server, token, "/stats/alarms")["totals"]
         incidents = get(server, token, "/incidents?limit=1000")["items"]
     raised = {frame["alert"]["device"]["id"]: (ms, frame["alert"]) for ms, frame in frames}

@@ -14,6 +14,7 @@ from typing import Any
 from alerting.association import (
     Association,
     Decision,
+    Event,
     Fault,
     Joins,
     Key,
@@ -34,6 +35,10 @@ ENGINES_MAX = 64
 
 ALONE: Mapping[str, int] = {"vibration.shaking": 4}
 """Kinds that alone are a notice of this severity: anybody can shake one sensor."""
+
+CROWD = 500
+CROWD_EVERY_US = 1_000_000
+"""An incident of so many triggers tells its growth at most this often: each telling costs what it is large."""
 
 DANGEROUS = 2
 """Unless its own level is this bad: then one sensor is enough."""
@@ -76,6 +81,8 @@ class IncidentDesk:
         self._ids: dict[Key, str] = {}
         self._told: dict[str, tuple[int, str, int, int, int, int]] = {}
         self._picks: list[Trigger] = []
+        self._told_us: dict[str, int] = {}
+        self._later: list[tuple[Association, Event]] = []
 
     @property
     def waiting(self) -> bool:
@@ -138,8 +145,12 @@ class IncidentDesk:
     def writes(self, at_us: int) -> list[IncidentWrite]:
         """The incidents that changed, as they stand; call it when the alerts have their ids."""
         found = []
+        self._later = []
         for run, engine in self._engines.items():
             for event in engine.changed.values():
+                if self._can_wait(event, at_us):
+                    self._later.append((engine, event))
+                    continue
                 if event.merged_into is not None:
                     lost = {"merged_into": event.merged_into}
                     reason = f"it is part of incident {event.merged_into}"
@@ -170,11 +181,20 @@ class IncidentDesk:
                 self._told.pop(write.id, None)
             else:
                 self._told[write.id] = _summary(write.body)
+            self._told_us[write.id] = write.at_us
         for engine in self._engines.values():
             engine.settle()
+        for engine, event in self._later:
+            engine.changed[event.number] = event
         self._trim()
 
     # ------------------------------------------------------------ helpers
+
+    def _can_wait(self, event: Event, at_us: int) -> bool:
+        """Whether a crowd's growth was told a moment ago; the next write or tick tells it."""
+        if len(event.rows) < CROWD or not event.is_written or event.merged_into is not None:
+            return False
+        return 0 <= at_us - self._told_us.get(event.id, 0) < CROWD_EVERY_US
 
     def _engine(self, run: str | None) -> Association:
         if run not in self._engines:
@@ -192,6 +212,7 @@ class IncidentDesk:
             self._ids = {key: alert for key, alert in self._ids.items() if key in known}
             ids = {event.id for engine in self._engines.values() for event in engine.events.values()}
             self._told = {i: said for i, said in self._told.items() if i in ids}
+            self._told_us = {i: us for i, us in self._told_us.items() if i in ids}
 
     def _change(self, incident: str, body: Mapping[str, Any], *, is_new: bool) -> str | None:
         """The word for the change; None when there is nothing to tell."""

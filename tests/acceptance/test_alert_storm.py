@@ -57,8 +57,12 @@ async def test_a_thousand_sensors_are_one_incident_and_few_alarms(kind: str) -> 
             return items
 
         server.wait(lambda: len(ours()) == SENSORS, f"{SENSORS} alerts")
+
+        def devices() -> list[int]:
+            return [item["devices"] for item in server.get("/incidents", token, limit=1000)["items"]]
+
+        server.wait(lambda: devices() == [SENSORS], "one incident with all of them")
         incidents = server.get("/incidents", token, limit=1000)["items"]
-        assert [item["devices"] for item in incidents] == [SENSORS]
         assert {alert["incident_id"] for alert in ours()} == {incidents[0]["id"]}
         assert len(server.get(f"/incidents/{incidents[0]['id']}", token)["alerts"]) == SENSORS
         window = {"from": since.isoformat(), "to": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
