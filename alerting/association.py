@@ -378,11 +378,11 @@ class Association:
                 return
 
     def _background(self, row: int, metres: Float64, dt: Int64) -> Float64:
-        """Distances of the hour's triggers before this one that no area event explains."""
+        """Distances of the hour's triggers before this one; those of events too, or noise would hide in them."""
         n = len(self.triggers)
         before = (dt < -rules.BACKGROUND_GAP_S * 1e6) & (dt >= -(rules.BACKGROUND_S + rules.BACKGROUND_GAP_S) * 1e6)
         rows = np.flatnonzero(before & self._shaking[:n] & np.isfinite(metres))
-        return metres[rows[~self._wide_rows(rows)]]
+        return metres[rows]
 
     def _fit_one_another(self, rows: Int64) -> tuple[Bool, Float64]:
         """``(k, k)``: which pairs one wave can have reached, in different buildings; and metres between them."""

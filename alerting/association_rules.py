@@ -54,6 +54,9 @@ STATIONS_MIN_BLUNT = 4
 SHARP = ("vibration.shaking", "vibration.pick")
 STATIONS_MAX = 12
 CHANCE_A_WEEK_MAX = 0.1
+TRIES_AN_HOUR = 10.0
+"""Beyond so many triggers an hour ever more neighbourhoods are tried, and each try may hit by chance."""
+
 BACKGROUND_S = 3600.0
 BACKGROUND_GAP_S = 60.0
 """The background is counted over an hour that ends a minute before a trigger."""
@@ -125,7 +128,8 @@ def chance_a_week(stations: int, metres: float, near_an_hour: float, all_an_hour
     tail = 1.0 - below
     if tail < 1e-12:  # rounding; the first term of the tail says enough
         tail = math.exp(-expected) * expected ** (stations - 1) / math.factorial(stations - 1)
-    return tail * all_an_hour * 168
+    tries = max(1.0, all_an_hour / TRIES_AN_HOUR)
+    return tail * all_an_hour * 168 * tries
 
 
 def stations_needed(metres: float, near_an_hour: float, all_an_hour: float) -> int:
