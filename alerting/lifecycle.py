@@ -172,10 +172,12 @@ def _on_onset(alert: Alert | None, d: Detection, now_us: int) -> Decision:
 
 
 def _moved(alert: Alert, event: str, d: Detection, now_us: int) -> Alert:
-    evidence = {
+    evidence: dict[str, Any] = {
         "rule": d.rule, "rule_version": d.rule_version, "window_us": d.window_us,
         "features": {**d.features, **d.evidence},
     }  # fmt: skip
+    if "association" in alert.evidence:
+        evidence["association"] = alert.evidence["association"]
     return replace(
         alert, state=next_state(alert.state, event), version=alert.version + 1, updated_us=now_us,
         severity=min(alert.severity, d.severity), value=d.value, limit=d.limit, evidence=evidence,

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from alerting.detectors.base import Rule
 from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.rota import Rota
+from alerting.incidents.desk import IncidentWrite, StoredIncident
 from alerting.lifecycle import Change
 from domain.alerts import Alert
 
@@ -63,8 +64,15 @@ class AlertStore(Protocol):
         """The newest alert of each pair that has one."""
         ...
 
-    async def write(self, writes: Sequence[Write]) -> list[int] | Stale:
-        """All changes in one transaction, in order; their cursors, or Stale and nothing written."""
+    async def write(self, writes: Sequence[Write], incidents: Sequence[IncidentWrite] = ()) -> list[int] | Stale:
+        """All changes in one transaction, in order; the alerts' cursors, or Stale and nothing written.
+
+        Incidents go before their alerts; those whose alerts have all cleared or closed do so after them.
+        """
+        ...
+
+    async def load_incidents(self) -> list[StoredIncident]:
+        """Incidents that are open or were until lately."""
         ...
 
     async def act(self, alert_id: str, decide: Decide, actor: str, at_us: int) -> tuple[Alert, dict[str, Any]]:

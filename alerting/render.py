@@ -53,6 +53,7 @@ def alert_json(alert: Alert, cursor: int) -> dict[str, Any]:
             "rule_version": alert.evidence.get("rule_version"),
             "window": [iso(int(us)) for us in window] if window else [],
             "features": alert.evidence.get("features", {}),
+            **({"association": alert.evidence["association"]} if "association" in alert.evidence else {}),
         },
         "timeline": {stage: iso(us) for stage, us in alert.timeline_us.items()},
     }  # fmt: skip
@@ -83,6 +84,7 @@ def alert_of(body: Mapping[str, Any], rule: str, device: int, episode_us: int) -
             "rule": evidence["rule"], "rule_version": evidence.get("rule_version"),
             "features": evidence["features"],
             "window_us": tuple(us for us in map(_us, evidence["window"]) if us is not None),
+            **({"association": evidence["association"]} if "association" in evidence else {}),
         },
         timeline_us={stage: us for stage, us in ((s, _us(t)) for s, t in body["timeline"].items()) if us},
         shelved_until_us=_us(body["shelved_until"]), assignee=body.get("assignee"),

@@ -30,6 +30,7 @@ from alerting.dispatch.matters import kind_of, matter_of
 from alerting.dispatch.rota import OnDuty, Rota
 from alerting.dispatch.table import DutyTable
 from alerting.dispatch.windows import CITY_ZONE
+from alerting.incidents.desk import IncidentDesk, IncidentWrite, with_decision
 from alerting.lifecycle import Change, Ignored, Raise
 from alerting.metrics import (
     ALERTS_RAISED,
@@ -79,6 +80,9 @@ class _Plan:
     writes: list[Write] = field(default_factory=list)
     after: dict[Pair, Alert] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    begun: list[tuple[Detection, Alert]] = field(default_factory=list)
+    worse: list[tuple[Detection, Alert]] = field(default_factory=list)
+    incidents: list[IncidentWrite] = field(default_factory=list)
 
 
 class AlertService:
@@ -104,6 +108,7 @@ class AlertService:
         self._observe_stage = observe_stage
         self._bank = DetectorBank(rules, device, metric_names)
         self._ended: Mapping[str, str] = {}
+        self._desk = IncidentDesk(device, lambda: ulid(now_us()))
         self._newest: dict[Pair, Alert] = {}
         self._pending: list[_Noticed] = []
         self._zone = zone
@@ -124,6 +129,7 @@ class AlertService:
         await self.load_duties()
         for alert in await self._store.load_open():
             self._newest[alert.rule, alert.device] = alert
+        self._desk.resume(await self._store.load_incidents(), self._newest.values())
         remembered = {rule for rule, memory in (memories or {}).items() if self._bank.load(rule, memory)}
         if fed is not None:
             self._bank.fed.load(fed)
@@ -188,12 +194,13 @@ class AlertService:
         """
         async with self._writing:
             found = self._bank.feed(block)
+            self._desk.watch(block)
             if found:
                 now = self._now_us()
                 for detection in found:
                     DETECTIONS.labels(detection.rule, detection.phase).inc()
                     self._pending.append(_Noticed(detection, block.committed_us, now))
-            if self._pending:
+            if self._pending or self._desk.waiting:
                 await self._write_all_pending()
 
     async def take(self, detections: Sequence[Detection], committed_us: int) -> None:
@@ -257,6 +264,9 @@ class AlertService:
 
     async def tick(self, now_us: int) -> None:
         """End shelvings whose time has come and read duties anew now and then; call each second or so."""
+        async with self._writing:
+            if self._desk.waiting:
+                await self._write_all_pending()
         for alert_id in await self._store.due_shelves(now_us):
 
             def decide(alert: Alert, _: dict[str, Any]) -> Change | None:
@@ -329,6 +339,7 @@ class AlertService:
             raise
         except Exception:
             log.exception("%d detections cannot be written together; trying one by one", len(self._pending))
+            self._desk.give_up()
         rest, self._pending = self._pending, []
         for at, noticed in enumerate(rest):
             self._pending = [noticed]
@@ -345,11 +356,12 @@ class AlertService:
     async def _write_pending(self) -> None:
         for _ in range(ATTEMPTS):
             plan = self._plan(self._pending)
-            written = await self._store.write(plan.writes) if plan.writes else []
+            written = await self._store.write(plan.writes, plan.incidents) if plan.writes or plan.incidents else []
             if isinstance(written, Stale):
                 WRITE_CONFLICTS.inc()
                 await self._read_again(written.pairs)
                 continue
+            self._desk.settle(plan.incidents)
             self._pending.clear()
             self._keep(plan)
             return
@@ -370,13 +382,14 @@ class AlertService:
             if d.phase == "onset" and device is not None and device.disabled:
                 plan.ignored.append("device_disabled")
                 continue
+            d = self._desk.as_alone(d, before)
             decision = lifecycle.on_detection(before, d, placed_us)
             match decision:
                 case Ignored(reason):
                     plan.ignored.append(reason)
                     continue
                 case Raise(reason):
-                    alert = self._alert(n, places[id(d)], placed_us)
+                    alert = self._alert(replace(n, detection=d), places[id(n.detection)], placed_us)
                     change = Change(alert, "raised", f"rule {d.rule}: {reason}")
                 case Change():
                     change = self._told_anew(before, decision, placed_us)
@@ -385,7 +398,36 @@ class AlertService:
                 change = moved
                 plan.writes.append(Write(change, SYSTEM, placed_us))
             plan.after[pair] = change.alert
+            if d.phase == "onset":
+                plan.begun.append((d, change.alert))
+            elif d.phase == "update":
+                plan.worse.append((d, change.alert))
+        self._associate(plan, placed_us)
         return plan
+
+    def _associate(self, plan: _Plan, at_us: int) -> None:
+        """Which incidents the plan's alerts make, and what that changes in them and in earlier ones."""
+        rows: dict[str, list[int]] = {}
+        for row, write in enumerate(plan.writes):
+            rows.setdefault(write.change.alert.id, []).append(row)
+        for key, decision in self._desk.weigh(plan.begun, plan.worse).items():
+            before = plan.after.get(key[:2]) or self._newest.get(key[:2])
+            if before is None or self._desk.alert_of(key) != before.id:
+                continue
+            moved = with_decision(before, decision)
+            if before.id in rows:
+                for row in rows[before.id]:
+                    write = plan.writes[row]
+                    told = replace(write.change, alert=with_decision(write.change.alert, decision))
+                    plan.writes[row] = replace(write, change=self._told_anew(write.change.alert, told, at_us))
+                plan.after[key[:2]] = plan.writes[rows[before.id][-1]].change.alert
+            elif moved.incident_id != before.incident_id:
+                reason = f"incident {moved.incident_id}: {decision.because}"
+                moved = replace(moved, version=before.version + 1, updated_us=at_us)
+                change = self._told_anew(before, Change(moved, "updated", reason), at_us)
+                plan.writes.append(Write(change, DETECTOR, at_us))
+                plan.after[key[:2]] = change.alert
+        plan.incidents = self._desk.writes(at_us)
 
     def _moved_since(self, alert: Alert, d: Detection, at_us: int) -> Change | None:
         """A late alert that a new division has moved since its event: it is open, so it follows, with a record."""

@@ -23,6 +23,8 @@ from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.matters import MATTERS
 from alerting.dispatch.rota import Rota
 from alerting.duty_store import read_context, read_in_force, read_stamp
+from alerting.incidents.desk import IncidentWrite, StoredIncident
+from alerting.incidents.store import lock_incidents, read_recent, sum_up, write_incidents
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
 from alerting.rule_store import read_rows
@@ -71,10 +73,11 @@ UPDATE_ALERTS = """
 UPDATE alert a
 SET version = n.version, cursor = n.cursor, severity = n.severity, condition = n.condition, state = n.state,
     shelved_until = n.shelved_until, town = n.town, village = n.village, grid = n.grid,
-    updated_at = n.updated_at, body = n.body
+    incident_id = n.incident_id, updated_at = n.updated_at, body = n.body
 FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::int2[], %s::text[], %s::text[], %s::timestamptz[],
-            %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::jsonb[])
-     AS n (id, version, cursor, severity, condition, state, shelved_until, town, village, grid, updated_at, body)
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::jsonb[])
+     AS n (id, version, cursor, severity, condition, state, shelved_until, town, village, grid, incident_id,
+           updated_at, body)
 WHERE a.id = n.id"""
 INSERT_CHANGES = """
 INSERT INTO alert_change (cursor, alert_id, version, change, actor, at, reason, exercise, body)
@@ -82,6 +85,8 @@ SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[]
                      %s::text[], %s::jsonb[])"""
 NOTIFY = "SELECT pg_notify('alert_change', %s)"
 DUE_SHELVES = "SELECT id FROM alert WHERE shelved_until <= %s AND state <> 'closed' ORDER BY id"
+
+ENDING = ("cleared", "closed", "reopened")
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -165,14 +170,14 @@ class PostgresAlertStore:
                 rows = await (await conn.execute(SELECT_NEWEST, given)).fetchall()
         return {(row[0], row[1]): _alert(row) for row in rows}
 
-    async def write(self, writes: Sequence[Write]) -> list[int] | Stale:
-        """All changes in one transaction, in order; their cursors, or Stale and nothing written."""
-        if not writes:
+    async def write(self, writes: Sequence[Write], incidents: Sequence[IncidentWrite] = ()) -> list[int] | Stale:
+        """All changes in one transaction, in order; the alerts' cursors, or Stale and nothing written."""
+        if not writes and not incidents:
             return []
         try:
             with unavailable("writing alerts"):
                 async with self._pool.connection() as conn, conn.transaction():
-                    return await _write(conn, writes)
+                    return await _write(conn, writes, incidents)
         except _Rollback as rollback:
             return rollback.stale
 
@@ -187,12 +192,20 @@ class PostgresAlertStore:
                 change = decide(alert, body)
                 if change is None:
                     return alert, body
+                incidents = await lock_incidents(conn, [alert.incident_id] if alert.incident_id else [])
                 [cursor] = await _cursors(conn, 1)
                 body = alert_json(change.alert, cursor)
                 write = Write(change, actor, at_us)
                 await conn.execute(UPDATE_ALERTS, _columns([_update_row(write, cursor, _json(body))]))
                 await _append(conn, [(write, cursor, _json(body))])
+                await sum_up(conn, incidents, incidents, actor, from_us(at_us))
                 return change.alert, body
+
+    async def load_incidents(self) -> list[StoredIncident]:
+        """Incidents that are open or were until lately."""
+        with unavailable("reading incidents"):
+            async with self._pool.connection() as conn:
+                return await read_recent(conn)
 
     async def due_shelves(self, now_us: int) -> list[str]:
         """Ids of alerts whose shelving is over."""
@@ -205,11 +218,14 @@ class PostgresAlertStore:
 # ---------------------------------------------------------------- one transaction
 
 
-async def _write(conn: Connection, writes: Sequence[Write]) -> list[int]:
+async def _write(conn: Connection, writes: Sequence[Write], incidents: Sequence[IncidentWrite]) -> list[int]:
     first: dict[str, Alert] = {}
     for write in writes:
         first.setdefault(write.change.alert.id, write.change.alert)
     await _check_versions(conn, [alert for alert in first.values() if alert.version > 1])
+    touched = {write.change.alert.incident_id for write in writes} - {None}
+    known = await lock_incidents(conn, [*(i.id for i in incidents), *(i for i in touched if i)])
+    await write_incidents(conn, known, incidents)
     cursors = await _cursors(conn, len(writes))
     rendered = [
         (write, cursor, _json(alert_json(write.change.alert, cursor)))
@@ -217,12 +233,16 @@ async def _write(conn: Connection, writes: Sequence[Write]) -> list[int]:
     ]
     last = {write.change.alert.id: (write, cursor, body) for write, cursor, body in rendered}
     fresh = [row for alert_id, row in last.items() if first[alert_id].version == 1]
-    known = [row for alert_id, row in last.items() if first[alert_id].version > 1]
+    older = [row for alert_id, row in last.items() if first[alert_id].version > 1]
     if fresh:
         await _insert(conn, fresh)
-    if known:
-        await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in known]))
-    await _append(conn, rendered)
+    if older:
+        await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in older]))
+    if rendered:
+        await _append(conn, rendered)
+        await sum_up(conn, known, _to_sum(writes, known), writes[-1].actor, from_us(writes[-1].at_us))
+    else:
+        await conn.execute(NOTIFY, ("",))
     return cursors
 
 
@@ -261,6 +281,13 @@ async def _append(conn: Connection, rows: list[tuple[Write, int, str]]) -> None:
     await conn.execute(NOTIFY, (str(rows[-1][1]),))
 
 
+def _to_sum(writes: Sequence[Write], known: dict[str, dict[str, Any]]) -> set[str]:
+    """Incidents whose state may differ after these writes: an alert of them ended, or they had ended."""
+    ended = {w.change.alert.incident_id for w in writes if w.change.change in ENDING}
+    quiet = {i for i, row in known.items() if (row["state"], row["condition"]) != ("open", "active")}
+    return {i for i in ended if i} | quiet
+
+
 def _insert_row(write: Write, cursor: int, body: str) -> list[Any]:
     a = write.change.alert
     return [
@@ -274,7 +301,7 @@ def _update_row(write: Write, cursor: int, body: str) -> list[Any]:
     a = write.change.alert
     return [
         a.id, a.version, cursor, a.severity, a.condition, a.state, _time(a.shelved_until_us),
-        a.place.town, a.place.village, a.place.grid, from_us(a.updated_us), body,
+        a.place.town, a.place.village, a.place.grid, a.incident_id, from_us(a.updated_us), body,
     ]  # fmt: skip
 
 

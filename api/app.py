@@ -23,6 +23,7 @@ from api.routes import (
     devices,
     duties,
     hooks,
+    incidents,
     ledger,
     media,
     operations,
@@ -40,8 +41,8 @@ from api.version import VERSION
 
 PREFIX = "/api/v1"
 ROUTES = (
-    sessions, alerts, duties, media, devices, received, ledger, hooks, vehicles, places, cameras, zones, stats,
-    rules,
+    sessions, alerts, incidents, duties, media, devices, received, ledger, hooks, vehicles, places, cameras, zones,
+    stats, rules,
 )  # fmt: skip
 BODY_BYTES_MAX = 256 * 1024
 

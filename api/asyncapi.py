@@ -83,6 +83,10 @@ FILTER = {
 ID = {"type": "string", "maxLength": messages.ID_MAX}
 CURSOR = {"type": "integer", "minimum": 0}
 ALERT = {"type": "object", "description": "the alert of GET /api/v1/alerts/{id}"}
+INCIDENT = {"type": "object", "description": "the incident of GET /api/v1/incidents"}
+INCIDENT_CHANGES = (
+    "raised", "grew", "worsened", "updated", "merged", "cleared", "active", "closed", "reopened",
+)  # fmt: skip
 ITEMS = {"type": "array", "items": {"type": "object"}}
 TIME = {"type": "string", "format": "date-time"}
 SIDE = {"type": "object", "description": "town, name (zh, en), village, grid, at: the last or first point there"}
@@ -100,11 +104,16 @@ CLIENT_SAYS: dict[str, dict[str, Any]] = {
 SERVER_SAYS: dict[str, dict[str, Any]] = {
     "snapshot": thing(
         ["type", "id", "cursor", "items"], type={"const": "snapshot"}, id=ID, cursor=CURSOR,
-        items={"type": "array", "items": ALERT}, truncated={"type": "boolean"}, open={"type": "integer"},
+        items={"type": "array", "items": {"oneOf": [ALERT, INCIDENT]}}, truncated={"type": "boolean"},
+        open={"type": "integer"},
     ),
     "alert": thing(
         ["type", "id", "cursor", "change", "alert"], type={"const": "alert"}, id=ID, cursor=CURSOR,
         change={"type": "string"}, alert=ALERT,
+    ),
+    "incident": thing(
+        ["type", "id", "cursor", "change", "incident"], type={"const": "incident"}, id=ID, cursor=CURSOR,
+        change={"enum": list(INCIDENT_CHANGES)}, incident=INCIDENT,
     ),
     "reload": thing(["type", "id", "reason"], type={"const": "reload"}, id=ID, reason={"type": "string"}),
     "devices": thing(["type", "id", "items"], type={"const": "devices"}, id=ID, items=ITEMS),

@@ -58,8 +58,11 @@ class Change:
             known["pushed"] = iso(self.pushed_us)
         return known
 
-    def frame(self, id_: str, now_us: int) -> str:
-        """The message of this change for subscriptions called ``id_``; the first one sets the pushed time."""
+    def frame(self, id_: str, now_us: int, area: str = "") -> str:
+        """The message of this change for subscriptions called ``id_``; the first one sets the pushed time.
+
+        ``area``: of the user; who may see an alert sees all of it.
+        """
         if self.encoded is None:
             if self.pushed_us is None:
                 self.pushed_us, self.fresh = now_us, True

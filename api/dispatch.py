@@ -1,4 +1,4 @@
-"""Who gets which alert change: subscriptions grouped by view, so that a change is decided once per view.
+"""Who gets which change of an alert or incident: subscriptions grouped by view, and it is decided once per view.
 
 A subscription starts *catching up*: changes that are dispatched meanwhile wait with
 it. When its snapshot or replay has reached a cursor, what waited beyond it follows
@@ -8,11 +8,29 @@ and it is live: no change twice, none left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from api.changes import Change
 from api.client import Client
 from api.filters import AlertFilter
 from domain.people import Actor
+
+
+class Change(Protocol):
+    """What a dispatcher needs of a change of either channel."""
+
+    @property
+    def cursor(self) -> int:
+        """Its place in the order of commits."""
+        ...
+
+    def wanted(self, actor: Actor, wanted: AlertFilter) -> bool:
+        """Whether a subscriber gets it."""
+        ...
+
+    def frame(self, id_: str, now_us: int, area: str = "") -> str:
+        """Its text for subscriptions of this name and area."""
+        ...
+
 
 WAITING_MAX = 10_000
 """Changes that may wait for one subscription's snapshot or replay; beyond it is lagging."""
@@ -26,13 +44,14 @@ View = tuple[str, AlertFilter, str]
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """One client's subscription to alerts. ``waiting`` is None once it is live."""
+    """One client's subscription to alerts or incidents. ``waiting`` is None once it is live."""
 
     client: Client
     id: str
     filter: AlertFilter
     cursor: int
     waiting: list[Change] | None
+    channel: str = "alerts"
 
     @property
     def view(self) -> View:
@@ -41,15 +60,16 @@ class Subscription:
 
 
 class Dispatcher:
-    """All alert subscriptions of this server."""
+    """All subscriptions to one channel of this server."""
 
-    def __init__(self, *, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(self, channel: str = "alerts", *, waiting_max: int = WAITING_MAX) -> None:
+        self.channel = channel
         self.views: dict[View, dict[Subscription, None]] = {}
         self.waiting_max = waiting_max
 
     def add(self, client: Client, id_: str, wanted: AlertFilter) -> Subscription:
         """A subscription that is catching up."""
-        subscription = Subscription(client, id_, wanted, 0, [])
+        subscription = Subscription(client, id_, wanted, 0, [], self.channel)
         self.views.setdefault(subscription.view, {})[subscription] = None
         return subscription
 
@@ -70,7 +90,7 @@ class Dispatcher:
                 if subscription.waiting is not None:
                     self.wait(subscription, change)
                 elif change.cursor > subscription.cursor:
-                    given += subscription.client.offer(change.frame(id_, now_us))
+                    given += subscription.client.offer(change.frame(id_, now_us, area))
         return given
 
     def wait(self, subscription: Subscription, change: Change) -> None:
@@ -86,7 +106,7 @@ class Dispatcher:
         waiting, subscription.waiting, subscription.cursor = subscription.waiting or [], None, cursor
         followed = [change for change in waiting if change.cursor > cursor]
         for change in followed:
-            subscription.client.offer(change.frame(subscription.id, now_us))
+            subscription.client.offer(change.frame(subscription.id, now_us, subscription.client.actor.area))
         return followed
 
 

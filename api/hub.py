@@ -1,6 +1,7 @@
-"""The hub: every committed alert change to every client that wants it, in the order of the cursor.
+"""The hub: every committed change of alerts and incidents to every client that wants it, in cursor order.
 
-``alert_change`` is the only source (invariant 6): the hub follows it by LISTEN with a
+``alert_change`` and ``incident_change``, which share one cursor, are the only source
+(invariant 6): the hub follows them by LISTEN with a
 poll behind it, so a lost notification costs a second and never a change. Dispatch
 makes no await between two clients: nobody waits for anybody.
 """
@@ -17,6 +18,8 @@ from api.client import Client, Identity
 from api.dispatch import Dispatcher, Subscription, reload_reason
 from api.feed import Feed, LocatePoints, ValueSubscription
 from api.handovers import Handovers
+from api.incidents import CHANNEL as INCIDENTS
+from api.incidents import IncidentChange, incident_change_of
 from api.messages import SIGNED_OUT, SubscribeAlerts, SubscribeValues, frame
 from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
 from api.poll import poll_values, positions_since
@@ -66,6 +69,7 @@ class Hub:
         self.ingest_here = ingest_here
         self.registry = Registry(pool, database_url)
         self.dispatcher = Dispatcher()
+        self.dispatchers = {"alerts": self.dispatcher, INCIDENTS: Dispatcher(INCIDENTS)}
         self.feed = Feed(lambda: self.registry.devices, self.registry.metric, locate)
         self.handovers = Handovers(pool, database_url, self.feed)
         self.clients: dict[Client, None] = {}
@@ -105,7 +109,7 @@ class Hub:
     def forget(self, subscription: Subscription | ValueSubscription) -> None:
         """End one subscription."""
         if isinstance(subscription, Subscription):
-            self.dispatcher.remove(subscription)
+            self.dispatchers[subscription.channel].remove(subscription)
         else:
             self.feed.remove(subscription)
 
@@ -147,14 +151,18 @@ class Hub:
         if self.newest is None:  # two may have asked
             self.newest = row["cursor"]
 
-    async def changes_after(self, cursor: int) -> list[Change]:
+    async def changes_after(self, cursor: int) -> list[Change | IncidentChange]:
         """The next page of changes."""
         async with reading(self.pool, asked=False) as reader:
             rows = await reader.rows(queries.CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
-        return [change_of(row) for row in rows]
+        return [incident_change_of(row) if row["is_incident"] else change_of(row) for row in rows]
 
-    def dispatch(self, change: Change) -> None:
+    def dispatch(self, change: Change | IncidentChange) -> None:
         """One change to all who want it."""
+        if isinstance(change, IncidentChange):
+            given = self.dispatchers[INCIDENTS].dispatch(change, self.now_us())
+            LIVE_FRAMES.labels(INCIDENTS).inc(given)
+            return
         given = self.dispatcher.dispatch(change, self.now_us())
         LIVE_FRAMES.labels("alerts").inc(given)
         if change.fresh:
@@ -167,7 +175,8 @@ class Hub:
         """Snapshot or replay, then live. The caller waits, so that answers come in the order asked."""
         if self.newest is None:
             await self.begin()
-        subscription = self.dispatcher.add(client, wanted.id, wanted.filter.for_eyes_of(client.actor))
+        seen = wanted.filter.for_eyes_of(client.actor)
+        subscription = self.dispatchers[wanted.channel].add(client, wanted.id, seen)
         client.subscriptions[wanted.id] = subscription
         try:
             if wanted.since is None:
@@ -186,8 +195,9 @@ class Hub:
         return subscription is not None
 
     async def snapshot(self, subscription: Subscription) -> None:
-        """All open alerts the subscriber may see and wants, and the cursor of that moment."""
-        reached, view = self.newest, (subscription.client.actor.area, subscription.filter)
+        """All open alerts (or incidents) the subscriber may see and wants, and the cursor of that moment."""
+        reached = self.newest
+        view = (subscription.channel, subscription.client.actor.area, subscription.filter)
         async with self.reads:
             # Many come at once after a restart: one that covers all dispatched before us will do.
             made = self.snapshots.fresh(view, reached, self.now_us())
@@ -212,9 +222,10 @@ class Hub:
         while changes := await self.changes_after(cursor):
             for change in changes:
                 cursor = change.cursor
-                if change.wanted(client.actor, subscription.filter):
+                mine = isinstance(change, IncidentChange) == (subscription.channel == INCIDENTS)
+                if mine and change.wanted(client.actor, subscription.filter):
                     await client.room.wait()
-                    client.offer(change.frame(subscription.id, self.now_us()))
+                    client.offer(change.frame(subscription.id, self.now_us(), client.actor.area))
                     self.note_pushed(change)
             if client.closing is not None:
                 return
@@ -222,14 +233,15 @@ class Hub:
 
     def go_live(self, subscription: Subscription, cursor: int) -> None:
         """From here on the subscription is served by dispatch."""
-        for change in self.dispatcher.go_live(subscription, cursor, self.now_us()):
-            self.note_pushed(change)
+        for change in self.dispatchers[subscription.channel].go_live(subscription, cursor, self.now_us()):
+            if isinstance(change, Change):
+                self.note_pushed(change)
 
     # ------------------------------------------------------------ pushed times
 
-    def note_pushed(self, change: Change) -> None:
-        """Remember a first push for the next batch; beyond the bound the oldest are forgotten."""
-        if change.fresh and change.pushed_us is not None:
+    def note_pushed(self, change: Change | IncidentChange) -> None:
+        """Remember an alert's first push for the next batch; beyond the bound the oldest are forgotten."""
+        if isinstance(change, Change) and change.fresh and change.pushed_us is not None:
             self.pushed.setdefault(change.alert["id"], (change.pushed_us, 0))
             while len(self.pushed) > PUSHED_MAX:
                 self.pushed.pop(next(iter(self.pushed)))

@@ -16,7 +16,7 @@ from api.filters import AlertFilter, parse_filter
 from domain.errors import PayloadError
 
 MESSAGE_BYTES_MAX = 16 * 1024
-CHANNELS = ("alerts", "devices", "waveform", "vehicles")
+CHANNELS = ("alerts", "incidents", "devices", "waveform", "vehicles")
 ID_MAX = 64
 CURSOR_MAX = 2**63 - 1
 
@@ -36,11 +36,12 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeAlerts:
-    """Alerts from a snapshot, or with ``since`` from a cursor on."""
+    """Alerts (or ``channel`` incidents) from a snapshot, or with ``since`` from a cursor on."""
 
     id: str
     filter: AlertFilter
     since: int | None
+    channel: str = "alerts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,8 @@ def subscribe(message: Mapping[str, Any]) -> SubscribeAlerts | SubscribeValues:
         raise PayloadError("bad_message", f"channel: {', '.join(CHANNELS)}")
     id_ = subscription_id(message, channel)
     wanted = parse_filter(mapping(message.get("filter")), message.get("exercise"))
-    if channel == "alerts":
-        return SubscribeAlerts(id_, wanted, since(message.get("since")))
+    if channel in ("alerts", "incidents"):
+        return SubscribeAlerts(id_, wanted, since(message.get("since")), channel)
     device = message.get("device")
     if channel == "waveform" and not (isinstance(device, str) and 0 < len(device) <= ID_MAX):
         raise PayloadError("bad_message", "waveform: name its device")

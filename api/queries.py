@@ -174,25 +174,39 @@ SNAPSHOT_COUNT: LiteralString = (
     "SELECT count(*) AS open FROM alert WHERE state <> 'closed' AND " + ALERT_MATCHES
 )
 
-NEWEST_CURSOR = "SELECT coalesce(max(cursor), 0) AS cursor FROM alert_change"
+NEWEST_CURSOR = """
+SELECT greatest((SELECT coalesce(max(cursor), 0) FROM alert_change),
+                (SELECT coalesce(max(cursor), 0) FROM incident_change)) AS cursor
+"""
 
 CURSOR_BOUNDS = """
-SELECT (SELECT min(cursor) FROM alert_change) AS oldest,
-       (SELECT max(cursor) FROM alert_change) AS newest,
+SELECT least((SELECT min(cursor) FROM alert_change), (SELECT min(cursor) FROM incident_change)) AS oldest,
+       greatest((SELECT max(cursor) FROM alert_change), (SELECT max(cursor) FROM incident_change)) AS newest,
        (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM alert_cursor) AS issued
 """
 
 CHANGES_AFTER = """
-SELECT c.cursor, c.change, c.body::text AS body,
+(SELECT c.cursor, c.change, c.body::text AS body,
        CASE WHEN p.body IS NOT NULL THEN jsonb_build_object(
            'severity', p.body -> 'severity', 'kind', p.body -> 'kind', 'exercise', p.body -> 'exercise',
            'location', p.body -> 'location', 'place', p.body -> 'place')::text END AS before,
-       (extract(epoch FROM a.pushed_at) * 1000000)::bigint AS pushed_us
+       (extract(epoch FROM a.pushed_at) * 1000000)::bigint AS pushed_us, false AS is_incident
 FROM alert_change AS c
 LEFT JOIN alert AS a ON a.id = c.alert_id
 LEFT JOIN LATERAL (SELECT body FROM alert_change WHERE alert_id = c.alert_id AND cursor < c.cursor
                    ORDER BY cursor DESC LIMIT 1) AS p ON true
-WHERE c.cursor > %(cursor)s ORDER BY c.cursor LIMIT %(limit)s
+WHERE c.cursor > %(cursor)s ORDER BY c.cursor LIMIT %(limit)s)
+UNION ALL
+(SELECT c.cursor, c.change, c.body::text,
+        CASE WHEN p.body IS NOT NULL THEN jsonb_build_object(
+            'severity', p.body -> 'severity', 'kind', p.body -> 'kind', 'exercise', p.body -> 'exercise',
+            'center', p.body -> 'center', 'places', p.body -> 'places')::text END,
+        NULL, true
+FROM incident_change AS c
+LEFT JOIN LATERAL (SELECT body FROM incident_change WHERE incident_id = c.incident_id AND cursor < c.cursor
+                   ORDER BY cursor DESC LIMIT 1) AS p ON true
+WHERE c.cursor > %(cursor)s ORDER BY c.cursor LIMIT %(limit)s)
+ORDER BY cursor LIMIT %(limit)s
 """
 
 # A row that another writer holds is skipped and tried on the next round: waiting could deadlock.
@@ -203,6 +217,75 @@ FROM (SELECT alert.id, pushed.at FROM alert
       WHERE alert.pushed_at IS NULL FOR UPDATE OF alert SKIP LOCKED) AS first
 WHERE alert.id = first.id RETURNING alert.id
 """
+
+# ---------------------------------------------------------------- incidents
+
+# The same as api.incidents.lies_in and matches.
+INCIDENT_AREA: LiteralString = """
+(%(area)s::text = ''
+ OR EXISTS (SELECT 1 FROM unnest(places) AS p (code)
+            WHERE starts_with(code, %(area)s) OR starts_with(%(area)s, code)))
+"""
+
+INCIDENT_MATCHES: LiteralString = (
+    INCIDENT_AREA
+    + """
+AND (%(exercise)s::text = 'any' OR exercise IS NOT DISTINCT FROM %(exercise)s::text)
+AND (%(severity)s::int[] IS NULL OR severity = ANY (%(severity)s))
+AND (%(town)s::text[] IS NULL
+     OR EXISTS (SELECT 1 FROM unnest(places) AS p (code) WHERE left(code, 9) = ANY (%(town)s)))
+AND (%(grid)s::text[] IS NULL
+     OR EXISTS (SELECT 1 FROM unnest(places) AS p (code), unnest(%(grid)s::text[]) AS g (prefix)
+                WHERE starts_with(code, prefix) OR starts_with(prefix, code)))
+AND (%(kind)s::text[] IS NULL OR kind = ANY (%(kind)s)
+     OR EXISTS (SELECT 1 FROM unnest(%(kind_prefix)s::text[]) AS k (prefix)
+                WHERE starts_with(incident.kind, prefix)))
+AND NOT (kind = 'device_fault' AND EXISTS (SELECT 1 FROM unnest(%(without_prefix)s::text[]) AS w (prefix)
+                                           WHERE starts_with('device.instant', w.prefix)))
+AND (%(west)s::float8 IS NULL
+     OR ((body #>> '{center,lon}')::float8 BETWEEN %(west)s AND %(east)s
+         AND (body #>> '{center,lat}')::float8 BETWEEN %(south)s AND %(north)s))
+"""
+)
+
+INCIDENTS: LiteralString = (
+    "SELECT id, started_at, body FROM incident WHERE "
+    + INCIDENT_MATCHES
+    + """
+AND state = ANY (%(state)s) AND (%(since)s::timestamptz IS NULL OR state = 'open' OR updated_at >= %(since)s)
+AND (%(after_id)s::text IS NULL OR (started_at, id) < (%(after_at)s::timestamptz, %(after_id)s))
+ORDER BY started_at DESC, id DESC LIMIT %(limit)s
+"""
+)
+
+INCIDENT: LiteralString = "SELECT body FROM incident WHERE id = %(id)s AND " + INCIDENT_AREA
+
+INCIDENT_HISTORY = """
+SELECT cursor, version, change, actor, at, reason, body -> 'severity' AS severity, body -> 'devices' AS devices
+FROM incident_change WHERE incident_id = %(id)s ORDER BY cursor LIMIT 1000
+"""
+
+ALERTS_OF_INCIDENT: LiteralString = (
+    "SELECT id, kind, state, condition, severity, body #>> '{device,id}' AS device FROM alert "
+    + "WHERE incident_id = %(id)s AND "
+    + AREA
+    + " ORDER BY episode, id LIMIT %(limit)s"
+)
+
+# What an operator was called for: every incident, and every alert that was told before (or without) one.
+OPERATOR_ALARMS: LiteralString = (
+    """
+SELECT (SELECT count(*) FROM incident WHERE started_at >= %(from)s AND started_at < %(to)s AND """
+    + INCIDENT_MATCHES
+    + """) AS incidents, (SELECT count(*) FROM alert WHERE started_at >= %(from)s AND started_at < %(to)s
+    AND (incident_id IS NULL
+         OR NOT EXISTS (SELECT 1 FROM alert_change AS c WHERE c.alert_id = alert.id AND c.change = 'raised'
+                        AND c.body ->> 'incident_id' IS NOT NULL)) AND """
+    + ALERT_MATCHES
+    + ") AS alone"
+)
+
+# ---------------------------------------------------------------- measures of alarms
 
 ALERT_COUNTS: LiteralString = (
     """

@@ -1,4 +1,4 @@
-"""Snapshots of the open alerts: read in one moment with their cursor, shared by equal views for a moment.
+"""Snapshots of open alerts or incidents: read in one moment with their cursor, shared by equal views for a moment.
 
 A snapshot of cursor C followed by every change beyond C is right at any time, so
 one that covers all that was dispatched before a subscription began will do for it.
@@ -6,10 +6,16 @@ one that covers all that was dispatched before a subscription began will do for 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from api import queries
 from api.filters import AlertFilter
+from api.incidents import CHANNEL as INCIDENTS
+from api.incidents import within
 from api.messages import frame
 from api.queries import reading
 from db.pool import Pool
@@ -20,8 +26,8 @@ ALERTS_MAX = 5_000
 KEPT_US = 2_000_000
 KEPT_MAX = 8
 
-View = tuple[str, AlertFilter]
-"""Area and filter."""
+View = tuple[str, str, AlertFilter]
+"""Channel, area and filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,11 @@ class Snapshots:
             self.kept.pop(next(iter(self.kept)))
 
 
-async def read_snapshot(pool: Pool, area: str, wanted: AlertFilter, now_us: int) -> Snapshot:
-    """All open alerts of a view and the newest cursor, of one moment. Raises: DatabaseUnavailable."""
+async def read_snapshot(pool: Pool, channel: str, area: str, wanted: AlertFilter, now_us: int) -> Snapshot:
+    """All open alerts or incidents of a view and the newest cursor, of one moment. Raises: DatabaseUnavailable."""
     parameters = {**wanted.sql_parameters(), "area": area, "limit": ALERTS_MAX + 1}
+    if channel == INCIDENTS:
+        return await read_incidents(pool, area, parameters, now_us)
     async with reading(pool, asked=False) as reader:
         newest = await reader.row(queries.NEWEST_CURSOR)
         rows = await reader.rows(queries.SNAPSHOT, parameters)
@@ -70,3 +78,15 @@ async def read_snapshot(pool: Pool, area: str, wanted: AlertFilter, now_us: int)
     assert newest is not None
     items = ",".join(row["alert"] for row in rows[:ALERTS_MAX])
     return Snapshot(newest["cursor"], now_us, items, None if count is None else count["open"])
+
+
+async def read_incidents(pool: Pool, area: str, parameters: Mapping[str, Any], now_us: int) -> Snapshot:
+    """The same of incidents."""
+    asked = {**parameters, "state": ["open"], "since": None, "after_id": None, "after_at": None}
+    async with reading(pool, asked=False) as reader:
+        newest = await reader.row(queries.NEWEST_CURSOR)
+        rows = await reader.rows(queries.INCIDENTS, asked)
+    assert newest is not None
+    shown = rows[:ALERTS_MAX]
+    items = ",".join(msgspec.json.encode(within(row["body"], area)).decode() for row in shown)
+    return Snapshot(newest["cursor"], now_us, items, len(rows) if len(rows) > ALERTS_MAX else None)

@@ -9,8 +9,8 @@ import platform
 import sys
 
 NAMES = (
-    "alert_latency", "ingest_rate", "detectors", "memory", "planted_faults", "auto_score", "fanout", "locate",
-    "route", "address_search", "address_load",
+    "alert_latency", "alert_storm", "ingest_rate", "detectors", "memory", "association", "planted_faults",
+    "auto_score", "fanout", "locate", "route", "address_search", "address_load",
 )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ async def purge_run(conn: Connection, run: str) -> dict[str, int]:
             "case_file": "DELETE FROM case_file WHERE body ->> 'exercise' = %s",
             "alert_change": "DELETE FROM alert_change WHERE exercise = %s",
             "alert": "DELETE FROM alert WHERE exercise = %s",
+            "incident_change": "DELETE FROM incident_change WHERE exercise = %s",
             "incident": "DELETE FROM incident WHERE exercise = %s",
             "quarantine": "DELETE FROM quarantine WHERE run = %s",
             "device": "DELETE FROM device WHERE run = %s",

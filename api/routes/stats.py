@@ -36,9 +36,13 @@ async def alarms(
     }
     async with reading(ports.pool) as reader:
         totals = await reader.row(queries.ALERT_COUNTS, parameters)
+        called = await reader.row(queries.OPERATOR_ALARMS, parameters)
         by_state = await reader.rows(queries.ALERTS_BY_STATE, parameters)
         per_10_min = await reader.rows(queries.ALERTS_PER_10_MIN, parameters)
         top = await reader.rows(queries.ALERTS_TOP, parameters)
+    assert totals is not None
+    assert called is not None
+    totals = {**totals, **called, "operator_alarms": called["incidents"] + called["alone"]}
     return reply(
         {
             "from": start, "to": end, "totals": totals, "by_state": by_state, "per_10_min": per_10_min,

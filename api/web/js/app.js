@@ -7,6 +7,8 @@ import { byId, fill, h } from "./dom.js";
 import { Filters } from "./filters.js";
 import { regionOf } from "./geometry.js";
 import { currentLanguage, languageWasChosen, preferredLanguage, t, term, translatePage, useLanguage } from "./i18n.js";
+import { incidentOf, IncidentStore, rowId } from "./incident_store.js";
+import { asAlarm } from "./incidents.js";
 import { listenForKeys, showHelp } from "./keys.js";
 import { AlertList, tickAges } from "./list.js";
 import { Live } from "./live.js";
@@ -26,6 +28,7 @@ const PHONE = matchMedia("(max-width: 700px)");
 const api = new Api();
 const live = new Live(api);
 const store = new AlertStore();
+const incidents = new IncidentStore();
 const sound = new Sound();
 const towns = new Towns();
 const townName = (code) => towns.name(code);
@@ -35,7 +38,7 @@ const login = new Login({ root: byId("login"), api });
 const detail = new Detail({ root: byId("detail"), api, townName });
 const list = new AlertList({
   list: byId("alerts"), empty: byId("list-empty"), more: byId("list-more"), fresh: byId("fresh"),
-  scroller: byId("list-scroll"), townName,
+  scroller: byId("list-scroll"), townName, isUnfolded: (id) => incidents.unfolded.has(id),
 });
 let map = null;
 let mapTimer = 0;
@@ -61,7 +64,7 @@ function draw() {
   cancelAnimationFrame(frame);
   frame = 0;
   const rows = visibleRows();
-  list.render(rows, emptyNote());
+  list.render(filters.value.state === "closed" ? rows : incidents.fold(rows), emptyNote());
   filters.render({ counts: store.countsBySeverity(), shown: rows.length, open: store.alerts.size, waiting: store.waiting() });
   showTitle(store.waiting());
   showFlood(store, townName);
@@ -75,7 +78,7 @@ function redraw() {
 
 function drawMap() {
   mapTimer = 0;
-  map?.update(store.byTown(nowMs()), [...store.alerts.values()]);
+  map?.update(store.byTown(nowMs()), [...store.alerts.values()], [...incidents.byId.values()]);
 }
 
 function drawLegend() {
@@ -152,7 +155,19 @@ async function followAddress() {
   }
 }
 
+/** An incident opens in the list: its reasons and members; on the map its circle. */
+function toggleIncident(id) {
+  const unfolded = incidents.toggle(id);
+  draw();
+  list.setFocus(rowId(id));
+  map?.showIncident(unfolded ? incidents.byId.get(id) : null);
+}
+
 function openAlert(id) {
+  if (incidentOf(id)) {
+    toggleIncident(incidentOf(id));
+    return;
+  }
   const hash = `#alert=${encodeURIComponent(id)}`;
   if (location.hash === hash) return;
   // One step back always leads from an alert to the list, however many were looked at.
@@ -201,7 +216,7 @@ function takeSnapshot({ items, cursor }) {
   if (before) {
     for (const alert of items) {
       if (alert.state !== "new" || before.has(alert.id)) continue;
-      alarm(alert);
+      if (!incidents.byId.has(alert.incident_id)) alarm(alert);
       list.announce(alert.id);
     }
   }
@@ -216,12 +231,25 @@ function takeChange(message) {
   detail.update(alert);
   const worse = before && alert.severity < before.severity && alert.state !== "closed";
   if (change === "raised" || worse) {
-    alarm(alert);
+    // A member of an incident is no alarm of its own: the incident was, and is when it gets worse.
+    const folded = incidents.foldedIn(alert);
+    if (!incidents.byId.has(alert.incident_id)) alarm(alert);
     draw();
-    list.announce(alert.id);
+    list.announce(folded ? rowId(folded) : alert.id);
   }
   if (filters.value.state === "closed" && (change === "closed" || change === "reopened")) loadClosed();
   showTitle(store.waiting());
+  redraw();
+}
+
+function takeIncident(message) {
+  if (!incidents.apply(message)) return;
+  const { incident, change } = message;
+  if (incident.state !== "closed" && (change === "raised" || change === "worsened" || change === "reopened")) {
+    alarm(asAlarm(incident));
+    draw();
+    list.announce(rowId(incident.id));
+  }
   redraw();
 }
 
@@ -272,6 +300,7 @@ async function begin() {
 function end(reason) {
   live.stop();
   store.reset([], null);
+  incidents.reset([], null);
   closedRows = [];
   vehicles.forget();
   if (detail.openId) hideAlert();
@@ -297,6 +326,11 @@ async function loadAbout() {
 
 function wireEvents() {
   live.addEventListener("snapshot", ({ detail: message }) => takeSnapshot(message));
+  live.addEventListener("incidents", ({ detail: { items, cursor } }) => {
+    incidents.reset(items, cursor);
+    redraw();
+  });
+  live.addEventListener("incident", ({ detail: message }) => takeIncident(message));
   live.addEventListener("alert", ({ detail: message }) => takeChange(message));
   live.addEventListener("state", () => {
     showConnection(live);
@@ -380,7 +414,7 @@ function acknowledge() {
 function wireKeys() {
   const step = (delta) => {
     list.move(delta);
-    if (detail.openId && !PHONE.matches && list.focusId) openAlert(list.focusId);
+    if (detail.openId && !PHONE.matches && list.focusId && !incidentOf(list.focusId)) openAlert(list.focusId);
   };
   listenForKeys({
     next: () => step(1), previous: () => step(-1), open: () => list.open(list.focusId), acknowledge,
@@ -410,6 +444,7 @@ const app = {
   get connection() { return live.state; },
   get cursor() { return live.cursor; },
   get alerts() { return store.alerts.size; },
+  get incidents() { return incidents.byId.size; },
   get selected() { return detail.openId; },
   get plot() { return detail.plot && { kind: detail.plot.kind, points: detail.plot.points }; },
   get sounds() { return sound.played; },

@@ -252,9 +252,19 @@ export class Detail extends EventTarget {
       alert.cleared_at && pair(t("why.cleared"), `${dateTimeText(parseMs(alert.cleared_at))} ${zoneLabel()}`),
       window[1] - window[0] > 1
         && pair(t("why.window"), `${shortText(window[0])} – ${shortText(window[1])} (${lagText(window[1] - window[0])})`),
+      evidence.association && pair(t("why.association"), this.associationText(evidence.association)),
       alert.count > 1 && pair(t("why.count"), numberText(alert.count)),
       this.features().map(([name, value]) => pair(term("feature", name), featureText(value))),
       links.map((name) => pair(t(`why.${name}`), webLink(evidence[name] ?? evidence.features[name])))));
+  }
+
+  /** What association decided, with its distance and lag. */
+  associationText({ decision, distance_m: metres, lag_s: lag, offset_s: offset }) {
+    const bits = [term("association", decision)];
+    if (Number.isFinite(metres)) bits.push(t("association.distance", { km: numberText(metres / 1000, 3) }));
+    if (Number.isFinite(lag)) bits.push(t("association.lag", { s: numberText(lag, 3) }));
+    if (Number.isFinite(offset)) bits.push(t("association.offset", { s: numberText(Math.abs(offset)) }));
+    return bits.join(" · ");
   }
 
   /** What the detector knew beside the value, less what says nothing. */

@@ -3,6 +3,7 @@
 
 import { fill, h, reconcile } from "./dom.js";
 import { say, t, term } from "./i18n.js";
+import { classOf, incidentRow, signatureOf } from "./incidents.js";
 import { NUMERALS, severityMark } from "./severity.js";
 import { isShelved, leadOf } from "./store.js";
 import { ageParts, clockText, dateTimeText, nowMs, parseMs, zoneLabel } from "./time.js";
@@ -56,10 +57,10 @@ export function chips(alert) {
 }
 
 export class AlertList extends EventTarget {
-  /** `townName(code)` gives a town's name in the page's language. */
-  constructor({ list, empty, more, fresh, scroller, townName }) {
+  /** `townName(code)` gives a town's name in the page's language; `isUnfolded(id)` of an incident. */
+  constructor({ list, empty, more, fresh, scroller, townName, isUnfolded = () => false }) {
     super();
-    Object.assign(this, { list, empty, more, fresh, scroller, townName });
+    Object.assign(this, { list, empty, more, fresh, scroller, townName, isUnfolded });
     this.rows = [];
     this.limit = ROWS_AT_FIRST;
     this.focusId = null;
@@ -102,12 +103,16 @@ export class AlertList extends EventTarget {
   updateRow(row, alert) {
     row.tabIndex = alert.id === this.focusId ? 0 : -1;
     row.setAttribute("aria-selected", String(alert.id === this.selectedId));
+    if (alert.incident) {
+      this.updateIncident(row, alert);
+      return;
+    }
     const signature = `${alert.cursor}/${alert.version}/${document.documentElement.lang}/${isShelved(alert, nowMs())}`
-      + `/${this.townName(alert.place?.town) ?? ""}`;
+      + `/${this.townName(alert.place?.town) ?? ""}/${alert.folded ?? ""}`;
     if (row.dataset.signature === signature) return;
     row.dataset.signature = signature;
     row.className = `row severity-${alert.severity} is-${alert.state} condition-is-${alert.condition}`
-      + (isShelved(alert, nowMs()) ? " is-shelved" : "");
+      + (isShelved(alert, nowMs()) ? " is-shelved" : "") + (alert.folded ? " row-member" : "");
     const lead = leadOf(alert);
     const cleared = alert.condition === "cleared";
     fill(row,
@@ -122,6 +127,16 @@ export class AlertList extends EventTarget {
           h("span", { class: "row-lead" }, lead
             ? t(alert.assignee ? "row.assignee" : "row.lead", { who: alert.assignee || say(lead.name) || lead.unit })
             : alert.assignee ? t("row.assignee", { who: alert.assignee }) : t("row.no_lead")))));
+  }
+
+  /** A row that stands for an incident and all its alerts. */
+  updateIncident(row, entry) {
+    const unfolded = this.isUnfolded(entry.incident.id);
+    const signature = signatureOf(entry, unfolded);
+    if (row.dataset.signature === signature) return;
+    row.dataset.signature = signature;
+    row.className = classOf(entry);
+    fill(row, incidentRow(entry, unfolded));
   }
 
   select(id) {

@@ -23,6 +23,7 @@ export class Live extends EventTarget {
     this.lastFrameMs = null;
     this.nextTryMs = null;
     this.cursor = null;
+    this.incidentCursor = null;
     this.exercises = false;
     this.attempt = 0;
     this.epoch = 0;
@@ -33,6 +34,7 @@ export class Live extends EventTarget {
   start() {
     this.stop();
     this.cursor = null;
+    this.incidentCursor = null;
     this.lastFrameMs = null;
     this.attempt = 0;
     this.become("connecting");
@@ -54,12 +56,13 @@ export class Live extends EventTarget {
   /** Exercises are asked for by name only; a change needs a new snapshot. */
   showExercises(wanted) {
     this.exercises = wanted;
-    if (this.state !== "live") {
-      this.cursor = null;
-      return;
+    if (this.state === "live") {
+      this.send({ type: "unsubscribe", id: this.subscriptionId });
+      this.send({ type: "unsubscribe", id: this.incidentsId });
     }
-    this.send({ type: "unsubscribe", id: this.subscriptionId });
     this.cursor = null;
+    this.incidentCursor = null;
+    if (this.state !== "live") return;
     this.subscribe();
     this.send({ type: "unsubscribe", id: VEHICLES });
     this.watchVehicles();
@@ -130,12 +133,35 @@ export class Live extends EventTarget {
     return `alerts-${this.subscription}`;
   }
 
+  get incidentsId() {
+    return `incidents-${this.subscription}`;
+  }
+
+  /** Incidents first: an alert that belongs to one comes when that is known. */
   subscribe() {
     this.subscription += 1;
-    const message = { type: "subscribe", id: this.subscriptionId, channel: "alerts", filter: {} };
+    this.ask(this.incidentsId, "incidents", this.incidentCursor);
+    this.ask(this.subscriptionId, "alerts", this.cursor);
+  }
+
+  ask(id, channel, since) {
+    const message = { type: "subscribe", id, channel, filter: {} };
     if (this.exercises) message.exercise = true;
-    if (this.cursor !== null) message.since = this.cursor;
+    if (since !== null) message.since = since;
     this.send(message);
+  }
+
+  /** What comes for the incidents' subscription. */
+  takeIncident(message) {
+    if (message.type === "reload") {
+      this.incidentCursor = null;
+      this.ask(this.incidentsId, "incidents", null);
+      return;
+    }
+    if (message.type === "incident" && this.incidentCursor !== null && message.cursor <= this.incidentCursor) return;
+    this.incidentCursor = message.cursor;
+    const name = message.type === "snapshot" ? "incidents" : "incident";
+    this.dispatchEvent(new CustomEvent(name, { detail: message }));
   }
 
   send(message) {
@@ -150,6 +176,10 @@ export class Live extends EventTarget {
       return;
     }
     this.lastFrameMs = Date.now();
+    if (message.id === this.incidentsId) {
+      this.takeIncident(message);
+      return;
+    }
     const ours = message.id === undefined || message.id === this.subscriptionId;
     if (message.type === "snapshot" && ours) {
       this.cursor = message.cursor;

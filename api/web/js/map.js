@@ -1,6 +1,7 @@
 // The map of towns. WebGL where the browser has it, else an SVG drawing; the list never
 // waits for either. Both kinds offer the same few verbs:
-//   setTowns(regions), setDevices(devices), update(towns, alerts), select(alert), filterTown(code), relabel().
+//   setTowns(regions), setDevices(devices), update(towns, alerts, incidents), select(alert),
+//   showIncident(incident), filterTown(code), relabel().
 
 import { labelPoint, regionOf } from "./geometry.js";
 import { currentLanguage, say } from "./i18n.js";

@@ -3,6 +3,7 @@
 
 import * as maplibregl from "../vendor/maplibre-gl/maplibre-gl.mjs";
 import { boundsOf } from "./geometry.js";
+import { circleRing } from "./incident_store.js";
 import { alertLabel, pointOf } from "./map.js";
 import { BASELINES, EDGES, FILLS, INKS, NUMERALS, NUMERAL_SIZES, SEVERITIES, SHAPES } from "./severity.js";
 
@@ -10,6 +11,7 @@ const FONTS = ["Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaH
 const START_MS = 12_000;
 const ICON_PX = 26;
 const VILLAGES_FROM_ZOOM = 10.8;
+const CIRCLE_M_MIN = 60;
 const EMPTY = { type: "FeatureCollection", features: [] };
 
 function collection(features) {
@@ -63,6 +65,7 @@ function style() {
       labels: { type: "geojson", data: EMPTY },
       devices: { type: "geojson", data: EMPTY },
       alerts: { type: "geojson", data: EMPTY },
+      incidents: { type: "geojson", data: EMPTY },
     },
     layers: [
       { id: "ground", type: "background", paint: { "background-color": css("--map-ground") } },
@@ -104,6 +107,14 @@ function style() {
         id: "village-labels", type: "symbol", source: "villages", minzoom: VILLAGES_FROM_ZOOM + 0.7,
         layout: { "text-field": ["get", "name"], "text-font": FONTS, "text-size": 11, "text-padding": 6 },
         paint: { "text-color": css("--map-label"), "text-halo-color": css("--map-halo"), "text-halo-width": 1.2 },
+      },
+      {
+        id: "incidents", type: "fill", source: "incidents",
+        paint: { "fill-color": css("--ink"), "fill-opacity": 0.07 },
+      },
+      {
+        id: "incident-lines", type: "line", source: "incidents",
+        paint: { "line-color": css("--ink"), "line-width": 1.8, "line-dasharray": [4, 2] },
       },
       {
         id: "alert-chosen", type: "circle", source: "alerts", filter: ["==", ["get", "id"], ""],
@@ -238,9 +249,13 @@ export class GlMap {
     this.map.getSource("labels").setData(collection(features));
   }
 
-  update(open, alerts) {
+  update(open, alerts, incidents = this.incidents ?? []) {
     this.open = open;
     this.alerts = alerts;
+    this.incidents = incidents;
+    this.map.getSource("incidents").setData(collection(incidents.filter((incident) => incident.center).map((incident) => feature(
+      { type: "Polygon", coordinates: [circleRing(incident.center, Math.max(CIRCLE_M_MIN, incident.radius_m ?? 0))] },
+      { id: incident.id, severity: incident.severity }))));
     for (const code of this.painted) {
       if (!open.has(code)) this.map.setFeatureState({ source: "towns", id: code }, { worst: 0 });
     }
@@ -263,6 +278,14 @@ export class GlMap {
     const zoom = Math.max(this.map.getZoom(), 11.5);
     if (this.reduced.matches) this.map.jumpTo({ center: point, zoom });
     else this.map.flyTo({ center: point, zoom, duration: 900 });
+  }
+
+  /** The whole of an incident in view. */
+  showIncident(incident) {
+    if (!incident?.center) return;
+    const ring = circleRing(incident.center, Math.max(CIRCLE_M_MIN, incident.radius_m ?? 0));
+    const box = boundsOf([{ type: "Polygon", coordinates: [ring] }]);
+    this.map.fitBounds(box, { padding: 60, maxZoom: 15, animate: !this.reduced.matches });
   }
 
   filterTown(code) {

@@ -2,10 +2,12 @@
 
 import { fill, s } from "./dom.js";
 import { boundsOf, outerRings } from "./geometry.js";
+import { circleRing } from "./incident_store.js";
 import { alertLabel, pointOf } from "./map.js";
 import { NUMERALS, SHAPES, BASELINES, NUMERAL_SIZES } from "./severity.js";
 
 const WIDTH = 1000;
+const CIRCLE_M_MIN = 300; // smaller would not show at this scale
 
 export class SvgMap {
   constructor(container, towns, events) {
@@ -16,7 +18,8 @@ export class SvgMap {
     this.townPaths = s("g", { class: "map-towns" });
     this.labels = s("g", { class: "map-labels" });
     this.marks = s("g", { class: "map-marks" });
-    this.svg = s("svg", { class: "svg-map", role: "group", viewBox: "0 0 1000 700" }, this.townPaths, this.labels, this.marks);
+    this.circles = s("g", { class: "map-incidents" });
+    this.svg = s("svg", { class: "svg-map", role: "group", viewBox: "0 0 1000 700" }, this.townPaths, this.labels, this.circles, this.marks);
     container.append(this.svg);
     this.selectedId = null;
     this.town = "";
@@ -55,10 +58,14 @@ export class SvgMap {
     }));
   }
 
-  update(open, alerts) {
+  update(open, alerts, incidents = this.incidents ?? []) {
     this.open = open;
     this.alerts = alerts;
+    this.incidents = incidents;
     if (!this.project) return;
+    fill(this.circles, incidents.filter((incident) => incident.center).map((incident) => s("path", {
+      d: this.path({ type: "Polygon", coordinates: [circleRing(incident.center, Math.max(CIRCLE_M_MIN, incident.radius_m ?? 0))] }),
+    })));
     for (const path of this.townPaths.children) {
       const entry = open.get(path.dataset.code);
       path.setAttribute("class", `map-town worst-${entry?.worst ?? 0}${path.dataset.code === this.town ? " is-filtered" : ""}`);
@@ -87,6 +94,8 @@ export class SvgMap {
     this.selectedId = alert?.id ?? null;
     if (this.open) this.update(this.open, this.alerts);
   }
+
+  showIncident() {} // the whole city is in view anyway
 
   filterTown(code) {
     this.town = code;

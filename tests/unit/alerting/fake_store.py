@@ -13,6 +13,7 @@ from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.parties import NO_PARTIES
 from alerting.dispatch.rota import Rota
 from alerting.dispatch.windows import Calendar
+from alerting.incidents.desk import IncidentWrite, StoredIncident
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json
 from domain.alerts import Alert
@@ -28,6 +29,8 @@ class FakeStore:
         self.changes: list[
             tuple[int, str, str, str, dict[str, Any]]
         ] = []  # cursor, change, actor, reason, body
+        self.incidents: dict[str, StoredIncident] = {}
+        self.incident_writes: list[IncidentWrite] = []
         self.down = 0
         self.after_commit = False
         self.duties = list(DEFAULT_DUTIES)
@@ -68,8 +71,8 @@ class FakeStore:
                 found[a.rule, a.device] = replace(a)
         return found
 
-    async def write(self, writes: Sequence[Write]) -> list[int] | Stale:
-        if not writes:
+    async def write(self, writes: Sequence[Write], incidents: Sequence[IncidentWrite] = ()) -> list[int] | Stale:
+        if not writes and not incidents:
             return []
         self._answer()
         before, stale = dict(self.alerts), []
@@ -84,11 +87,21 @@ class FakeStore:
         if stale:
             self.alerts = before
             return Stale(tuple(stale))
+        for i in incidents:
+            self.incident_writes.append(i)
+            if i.change == "merged":
+                self.incidents.pop(i.id, None)
+            else:
+                self.incidents[i.id] = StoredIncident(i.id, i.body["exercise"], i.memory, i.body)
         cursors = [self._append(w.change.alert, w.change.change, w.actor, w.change.reason) for w in writes]
         if self.after_commit:
             self.after_commit = False
             raise DatabaseUnavailable("the answer to the commit was lost")
         return cursors
+
+    async def load_incidents(self) -> list[StoredIncident]:
+        self._answer()
+        return list(self.incidents.values())
 
     async def act(
         self, alert_id: str, decide: Decide, actor: str, at_us: int

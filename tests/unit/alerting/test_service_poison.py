@@ -15,10 +15,10 @@ from tests.unit.alerting.test_service import City, at, build
 class Refusing(FakeStore):
     """Breaks on whatever has to do with one device, as a bug of ours would."""
 
-    async def write(self, writes: Sequence[Write]) -> Any:
+    async def write(self, writes: Sequence[Write], incidents: Any = ()) -> Any:
         if any(write.change.alert.device == 13 for write in writes):
             raise ValueError("no such thing as device 13")
-        return await super().write(writes)
+        return await super().write(writes, incidents)
 
 
 async def test_the_others_are_written_and_the_next_block_too(caplog: pytest.LogCaptureFixture) -> None:

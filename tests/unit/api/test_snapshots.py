@@ -7,7 +7,7 @@ import json
 from api.filters import AlertFilter
 from api.snapshots import KEPT_MAX, KEPT_US, Snapshot, Snapshots
 
-ALL = ("", AlertFilter())
+ALL = ("alerts", "", AlertFilter())
 
 
 def test_a_kept_snapshot_must_cover_what_was_dispatched_before() -> None:
@@ -17,17 +17,17 @@ def test_a_kept_snapshot_must_cover_what_was_dispatched_before() -> None:
     assert kept.fresh(ALL, 6, 1000) is not None
     assert kept.fresh(ALL, 8, 1000) is None
     assert kept.fresh(ALL, None, 1000) is None
-    assert kept.fresh(("441900126", AlertFilter()), 7, 1000) is None
-    assert kept.fresh(("", AlertFilter(severity=(1,))), 7, 1000) is None
+    assert kept.fresh(("alerts", "441900126", AlertFilter()), 7, 1000) is None
+    assert kept.fresh(("alerts", "", AlertFilter(severity=(1,))), 7, 1000) is None
 
 
 def test_it_is_kept_for_a_moment_and_few() -> None:
     kept = Snapshots()
     for n in range(KEPT_MAX + 3):
-        kept.keep((str(n), AlertFilter()), Snapshot(7, 1000, "", None))
+        kept.keep(("alerts", str(n), AlertFilter()), Snapshot(7, 1000, "", None))
     assert len(kept.kept) == KEPT_MAX
-    assert kept.fresh((str(n), AlertFilter()), 7, 1000 + KEPT_US) is not None
-    assert kept.fresh((str(n), AlertFilter()), 7, 1001 + KEPT_US) is None
+    assert kept.fresh(("alerts", str(n), AlertFilter()), 7, 1000 + KEPT_US) is not None
+    assert kept.fresh(("alerts", str(n), AlertFilter()), 7, 1001 + KEPT_US) is None
     assert not kept.kept
 
 

@@ -203,3 +203,11 @@ def test_a_lost_feed_resumes_with_its_cursor() -> None:
         [None, "connecting"], ["snapshot 7", "live"], ["alert 8", "live"], ["reconnecting"], [8, "reconnecting"],
         ["alert 9", "live"], ["reload", None], ["snapshot 20", "live"], "expired",
     ]  # fmt: skip
+
+
+@needs_node
+def test_alerts_fold_under_their_incident() -> None:
+    assert run_script("incidents") == [
+        "a incident:I c e", "I", None, True, "a incident:I b d c e", None, False,
+        False, 1, True, "incident:I a c e", True, "a b c d e", "I", None, 65, 1000, 1000,
+    ]  # fmt: skip
