@@ -162,18 +162,25 @@ class ClockSkew(DeviceState):
         self._least[row] = np.where(new, skew, np.minimum(self._least[row], skew))
         self._hour[row] = hour
         slope = np.zeros(len(row))
-        enough = np.flatnonzero(self._hours_n[row] >= self.settings.drift_hours)
-        for i in enough[turns[enough]]:
-            n = min(int(self._hours_n[row[i]]), HOURS)
-            x, y = self._hours[row[i], :n] / 24.0, self._mins[row[i], :n]
-            x = x - x.mean()
-            fit = float((x * y).sum() / max((x * x).sum(), 1e-12))
-            if np.abs(y - y.mean() - fit * x).max() <= FIT_S:
-                slope[i] = fit
+        fits = np.flatnonzero(turns & (self._hours_n[row] >= self.settings.drift_hours))
+        if len(fits):
+            slope[fits] = self._line(row[fits])
         # Between turns of the hour a drift that was told goes on.
         told = (self._state[row] == DRIFTING) & ~turns
         slope[told] = self.settings.drift_s_per_day
         return slope
+
+    def _line(self, row: Rows64) -> Float64:
+        """The slope in s/day through the smallest delays of each row's hours, 0 where they lie on no line."""
+        known = np.arange(HOURS) < self._hours_n[row, None]
+        count = known.sum(axis=1)
+        x = np.where(known, self._hours[row] / 24.0, 0.0)
+        y = np.where(known, self._mins[row], 0.0)
+        x = np.where(known, x - (x.sum(axis=1) / count)[:, None], 0.0)
+        y = np.where(known, y - (y.sum(axis=1) / count)[:, None], 0.0)
+        slope = (x * y).sum(axis=1) / np.maximum((x * x).sum(axis=1), 1e-12)
+        off = np.abs(y - slope[:, None] * x).max(axis=1)
+        return np.where(off <= FIT_S, slope, 0.0)
 
     def _say(self, phase: str, row: int, at: tuple[int, int], features: dict[str, Any]) -> Detection:
         t, received = at
