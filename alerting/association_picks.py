@@ -2,7 +2,8 @@
 
 A single accelerometer that feels 0.15 gal is no notice; three of them within a wave's
 travel time are a quake, seconds before the first of them feels enough to say so by
-itself. The picker is the STA/LTA detector with half its window and half its floor.
+itself. The picker is the STA/LTA detector with half its window and half its floor, and without its wait for a
+knock to die away: others must feel it too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Picker:
 
     def __init__(self) -> None:
         title = {"zh": "微弱晃动", "en": "Faint shaking"}
-        settings = StaLtaSettings.model_validate({"title": title, "sta_s": STA_S, "floor_gal": FLOOR_GAL})
+        given = {"title": title, "sta_s": STA_S, "floor_gal": FLOOR_GAL, "sustained_s": 0}
+        settings = StaLtaSettings.model_validate(given)
         self._detector = StaLta(Rule("", "sta_lta", PICK_KIND, settings))
 
     def feed(self, block: Block) -> list[Detection]:

@@ -38,8 +38,8 @@ from api.schemas import (
 from domain.clock import from_us, iso, to_us
 from domain.errors import NotFound, PayloadError
 from domain.places import Place
-from geo.codes import parse_address
 from geo.datum import to_wgs84
+from geo.locate import BUILDING_DIGITS
 from geo.search import Found
 
 router = APIRouter(tags=["places"])
@@ -237,7 +237,7 @@ async def address(
             raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
         aliases = await reader.rows(queries.ADDRESS_ALIASES, {"id": address_id})
         others = await reader.rows(queries.ADDRESSES_OF_BUILDING, {"id": address_id})
-    code = parse_address(address_id)
+    room = int(address_id[BUILDING_DIGITS:])
     levels = {"city": address_id[:6], "town": row["grid"][:9], "village": row["grid"][:12], "grid": row["grid"]}
-    building = {"building": code.building_code, "room": code.room or None}
+    building = {"building": address_id[:BUILDING_DIGITS], "room": room or None}
     return reply({**address_json(row), "levels": {**levels, **building}, "aliases": aliases, "in_building": others})

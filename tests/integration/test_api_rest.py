@@ -291,7 +291,9 @@ async def test_alarm_figures(house: House) -> None:
     await house.writer.raised("closed", severity=1, state="closed")
     query = {"from": iso(T0_US - 1), "to": iso(T0_US + 3_600_000_000)}
     body = (await house.get(f"{API}/stats/alarms", **query)).json()
-    assert body["totals"] == {"raised": 5, "open": 4, "unacknowledged": 4, "shelved": 0}
+    assert body["totals"] == {
+        "raised": 5, "open": 4, "unacknowledged": 4, "shelved": 0, "alone": 5, "incidents": 0, "operator_alarms": 5,
+    }  # fmt: skip
     assert body["peak_per_10_min"] == 5
     assert body["top"][0] == {"device": "VB-0001", "kind": "vibration.limit", "alerts": 5}
 
