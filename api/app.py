@@ -17,7 +17,19 @@ from api.messages import MESSAGE_BYTES_MAX
 from api.metrics import BUILD
 from api.middleware import BodyLimit, Measured, SafeHeaders
 from api.ports import ApiPorts
-from api.routes import alerts, cameras, devices, operations, places, received, sessions, stats, vehicles, zones
+from api.routes import (
+    alerts,
+    cameras,
+    credentials,
+    devices,
+    operations,
+    places,
+    received,
+    sessions,
+    stats,
+    vehicles,
+    zones,
+)
 from api.schemas import reply
 from api.static import Page
 from api.version import VERSION
@@ -64,7 +76,7 @@ def create_app(ports: ApiPorts) -> FastAPI:
     app.add_middleware(Measured)
     app.add_middleware(SafeHeaders)
     app.include_router(operations.router)
-    for module in (sessions, alerts, devices, received, vehicles, places, cameras, zones, stats):
+    for module in (sessions, alerts, devices, credentials, received, vehicles, places, cameras, zones, stats):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(documents())
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/live", live))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from api.hub import Hub
 from db.pool import Pool
+from domain.errors import NotAllowed
 from domain.people import Actor
 from domain.places import Duty, Place
 from geo.borders import Ground, empty_ground
@@ -80,6 +81,11 @@ def no_search(typed: str, limit: int) -> Sequence[Found] | None:
     return None
 
 
+def no_hash(password: str) -> str:
+    """For a house without a broker. Raises: NotAllowed."""
+    raise NotAllowed("this server makes no broker credentials")
+
+
 class PlaceDevice(Protocol):
     """The place of a device from what the registry knows of it."""
 
@@ -111,3 +117,4 @@ class ApiPorts:
     on_duty: OnDuty = desk_only
     ground: Callable[[], Ground] = empty_ground
     search: Search = no_search
+    hash_device_password: Callable[[str], str] = no_hash

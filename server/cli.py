@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from domain.errors import GridpulseError
-from server.commands import accounts, devices, traffic
+from server.commands import accounts, ca, devices, traffic
 from server.commands.doctor import doctor
 from server.commands.imports import import_command
 from server.commands.ledger import ledger
@@ -54,6 +54,7 @@ app.command("ledger")(ledger)
 app.add_typer(accounts.app, name="user")
 app.command("token")(accounts.token)
 app.add_typer(devices.app, name="device")
+app.add_typer(ca.app, name="ca")
 app.command("doctor")(doctor)
 
 

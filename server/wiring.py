@@ -44,6 +44,7 @@ from ingest.service import IngestService
 from ingest.session import MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
+from server.embedded.broker_accounts import hash_password
 from server.finding import Finding
 from server.settings import Settings
 
@@ -253,6 +254,7 @@ async def build(
             demo=demo,
             run_mode=role,
             timezone=settings.timezone,
+            hash_device_password=hash_password,
             on_duty=lambda unit, at_us: alerts.on_duty(unit, at_us).as_json(),
         )
         yield House(parts, create_app(ports), pool)

@@ -40,6 +40,7 @@ def test_a_device() -> None:
             lat=23.02,
             datum_given="wgs84",
             address_id="4419000030010100001000000",
+            building="4419000030010100001",
             building_class="sensitive",
             mount="top_floor",
             period_s=1.5,

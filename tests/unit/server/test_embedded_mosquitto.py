@@ -37,13 +37,13 @@ def test_a_setting_that_stands_twice_is_put_once() -> None:
 
 def test_the_repositorys_file_is_the_brokers_configuration() -> None:
     template = settings(template_path().read_text())
-    made = settings(render_conf(template_path().read_text(), places(HOME, "127.0.0.1", 1999)))
+    made = settings(render_conf(template_path().read_text(), places(HOME, "127.0.0.1", 1999, 500)))
     # Nothing is added that the file does not name, and nothing of it is lost.
     assert [name for name, _ in made] == [name for name, _ in template]
     changed = {name for (name, a), (_, b) in zip(template, made, strict=True) if a != b}
-    assert changed == {"listener", "password_file", "acl_file", "persistence_location", "pid_file"}
+    assert changed == {"port", "max_connections", "password_file", "acl_file", "persistence_location", "pid_file"}
     values = dict(made)
-    assert values["listener"] == "1999 127.0.0.1"
+    assert (values["port"], values["bind_address"], values["max_connections"]) == ("1999", "127.0.0.1", "500")
     assert values["persistence_location"] == "/h o m e/broker/store/"
 
 
