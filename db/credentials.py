@@ -22,10 +22,12 @@ INSERT INTO broker_account (username, password_hash, gateway, children) VALUES (
 ON CONFLICT (username) DO UPDATE SET password_hash = excluded.password_hash, gateway = excluded.gateway,
     children = excluded.children, disabled = false
 """
-# An account that is there keeps its password and rights.
+# An account in force keeps its password and rights; one that was closed must not get its old password back.
 ENSURE = """
-INSERT INTO broker_account (username, password_hash) VALUES (%s, %s)
-ON CONFLICT (username) DO UPDATE SET disabled = false
+INSERT INTO broker_account (username, password_hash) VALUES (%(username)s, %(hash)s)
+ON CONFLICT (username) DO UPDATE SET disabled = false, password_hash =
+    CASE WHEN broker_account.disabled THEN excluded.password_hash ELSE broker_account.password_hash END
+RETURNING password_hash = %(hash)s
 """
 SET_PASSWORD = "UPDATE broker_account SET password_hash = %s WHERE username = %s RETURNING username"
 SET_DISABLED = "UPDATE broker_account SET disabled = %s WHERE username = %s RETURNING username"
@@ -70,16 +72,17 @@ async def let_in(
 
 async def let_in_by_certificate(
     conn: Connection, username: str, unknown_hash: str, serial: str, issued_at: datetime, not_after: datetime
-) -> None:
+) -> bool:
     """Note a certificate and see that its device has an account; ``unknown_hash`` is nobody's password.
 
-    Raises: NotAllowed for a reserved name.
+    True when the account is a new one, under that password. Raises: NotAllowed for a reserved name.
     """
     refuse_reserved(username)
     async with conn.transaction():
-        await conn.execute(ENSURE, [username, unknown_hash])
+        made = await (await conn.execute(ENSURE, {"username": username, "hash": unknown_hash})).fetchone()
         await conn.execute(ADD_CERTIFICATE, [serial, username, issued_at, not_after])
         await notify(conn)
+    return made is not None and bool(made[0])
 
 
 async def set_password(conn: Connection, username: str, password_hash: str) -> bool:

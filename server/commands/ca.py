@@ -18,7 +18,7 @@ from db import credentials
 from db.devices import register_devices, set_disabled
 from db.pool import Connection
 from domain.errors import NotFound
-from server.commands.devices import ACTOR, DeviceId, check_name, on_database
+from server.commands.devices import ACTOR, DeviceId, check_name, effective, on_database
 from server.embedded.broker_accounts import hash_password
 from server.embedded.home import Home, write_private
 from server.embedded.tls import TlsFolder
@@ -72,16 +72,18 @@ def device(
     """
     check_name(device_id)
     folder, now = tls_folder(), datetime.now(UTC)
-    made = folder.issue(device_id, now)
+    made, nobodys = folder.issue(device_id, now), secrets.token_urlsafe(24)
 
     async def work(conn: Connection) -> None:
         async with conn.transaction():
-            await credentials.let_in_by_certificate(
-                conn, device_id, hash_password(secrets.token_urlsafe(24)), made.serial, now, made.not_after
+            new = await credentials.let_in_by_certificate(
+                conn, device_id, hash_password(nobodys), made.serial, now, made.not_after
             )
             await register_devices(conn, [(device_id, None, kind)])
             await set_disabled(conn, device_id, False)
             await audit(conn, ACTOR, "device.certificate", device_id, {"serial": made.serial})
+        if new:
+            await effective(device_id, nobodys)
 
     # Files first: a certificate that is let in and that nobody has would be of no use.
     out.mkdir(parents=True, exist_ok=True)
