@@ -64,15 +64,14 @@ async def its_life(server: Server, port: int, folder: Path) -> None:
     with pytest.raises((aiomqtt.MqttError, OSError)):
         async with client(server, port, folder, DEVICE):
             pass
-    async with asyncio.timeout(20):
-        while refused(server, "bad_certificate") < 1:
-            await asyncio.sleep(0.2)
+    await asyncio.to_thread(server.wait, lambda: refused(server, "bad_certificate") >= 1, "a refusal counted")
     assert json.loads(server.cli("device", "show", DEVICE, "--json").stdout)["account"] == "closed"
     assert DEVICE in server.cli("ca", "list", "--device", DEVICE).stdout
     assert server.cli("device", "revoke", DEVICE, check=False).returncode == 1
 
 
 async def stored(server: Server, name: str) -> None:
-    async with asyncio.timeout(20):
-        while json.loads(server.cli("device", "show", name, "--json").stdout)["last_seen"] is None:
-            await asyncio.sleep(0.2)
+    def seen() -> bool:
+        return json.loads(server.cli("device", "show", name, "--json").stdout)["last_seen"] is not None
+
+    await asyncio.to_thread(server.wait, seen, "the reading to be stored")

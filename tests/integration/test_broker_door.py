@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import secrets
 import shutil
@@ -28,6 +29,8 @@ from server.embedded.tls import Login, TlsFolder, TlsListener
 from tests.fix_stack import free_port
 
 pytestmark = pytest.mark.stack
+
+log = logging.getLogger(__name__)
 
 V5 = aiomqtt.ProtocolVersion.V5
 REFUSED = (aiomqtt.MqttError, TimeoutError, OSError)
@@ -169,7 +172,7 @@ async def undisturbed(door: Door, *devices: tuple[str, aiomqtt.Client]) -> Async
     finally:
         stop.set()
         await task
-    print(f"undisturbed: {sent} messages, the slowest took {slowest * 1000:.0f} ms")
+    log.info("undisturbed: %d messages, the slowest took %.0f ms", sent, slowest * 1000)
 
 
 async def test_a_revoked_device_is_cut_off_at_once_and_nobody_else(home: Path) -> None:
@@ -273,14 +276,16 @@ async def test_anothers_id_in_topic_and_client_id(home: Path) -> None:
 async def test_passwords_over_tls(home: Path) -> None:
     async with opened(home, login="password") as door:
         await door.let_in("P1", "P2")
-        async with door.tls("P1", None, "pw") as p1, door.tls("P2", None, "pw") as p2:
-            async with undisturbed(door, ("P2", p2)):
-                for _ in range(3):
-                    with pytest.raises(aiomqtt.MqttError):
-                        async with door.tls("P1", None, "wrong"):
-                            pass
-                await door.shut_out("P1")
-                await ended(p1)
+        async with (
+            door.tls("P1", None, "pw") as p1, door.tls("P2", None, "pw") as p2,
+            undisturbed(door, ("P2", p2)),
+        ):  # fmt: skip
+            for _ in range(3):
+                with pytest.raises(aiomqtt.MqttError):
+                    async with door.tls("P1", None, "wrong"):
+                        pass
+            await door.shut_out("P1")
+            await ended(p1)
         assert await door.count_of("not_authorised", 3) == 3
 
 
@@ -318,7 +323,7 @@ async def test_ten_thousand_connections(home: Path) -> None:
                             *(asyncio.open_connection("127.0.0.1", door.port) for _ in range(100))
                         )
                         open_ += [writer for _, writer in found]
-                    print(f"{len(open_)} connections, limit {limit}")
+                    log.info("%d connections, limit %d", len(open_), limit)
                     refused = wanted + 1 - limit
                     assert await door.count_of("too_many_connections", refused) == refused
                     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,10 +103,7 @@ def test_nginx_takes_its_file(nginx: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@asynccontextmanager
-async def broker_of_ones_own(folder: Path, program: Path) -> AsyncIterator[tuple[int, int, Path]]:
-    """deploy/mosquitto.conf and its ACL with places of a test; the port with TLS, the plain one, the log."""
-    secure, plain = free_port(), free_port()
+def lay_out(folder: Path, secure: int, plain: int) -> None:
     tls = TlsFolder(folder / "tls")
     tls.make(["127.0.0.1"], datetime.now(UTC))
     now = datetime.now(UTC)
@@ -126,6 +123,13 @@ async def broker_of_ones_own(folder: Path, program: Path) -> AsyncIterator[tuple
     text = render_conf((DEPLOY / "mosquitto.conf").read_text(), places)
     # As root Mosquitto would change to its own account, which cannot read a test's folder.
     (folder / "mosquitto.conf").write_text(text + "user root\n")
+
+
+@asynccontextmanager
+async def broker_of_ones_own(folder: Path, program: Path) -> AsyncIterator[tuple[int, int, Path]]:
+    """deploy/mosquitto.conf and its ACL with places of a test; the port with TLS, the plain one, the log."""
+    secure, plain = free_port(), free_port()
+    lay_out(folder, secure, plain)
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             str(program), "-c", str(folder / "mosquitto.conf"), stdout=log, stderr=log
@@ -137,6 +141,25 @@ async def broker_of_ones_own(folder: Path, program: Path) -> AsyncIterator[tuple
         await process.wait()
 
 
+def context_of(folder: Path, device: str) -> ssl.SSLContext:
+    tls = TlsFolder(folder / "tls")
+    made = tls.issue(device, datetime.now(UTC))
+    context = ssl.create_default_context(cafile=str(tls.folder / "ca.crt"))
+    (folder / "device.pem").write_bytes(made.certificate + made.key)
+    context.load_cert_chain(folder / "device.pem")
+    return context
+
+
+async def listens(port: int, log: Path) -> None:
+    for _ in range(200):
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the broker does not listen; see {log}")
+
+
 @pytest.mark.stack
 async def test_the_broker_starts_and_keeps_devices_apart(tmp_path: Path) -> None:
     found = programs.find(
@@ -145,20 +168,8 @@ async def test_the_broker_starts_and_keeps_devices_apart(tmp_path: Path) -> None
     )  # fmt: skip
     assert found.mosquitto is not None
     async with broker_of_ones_own(tmp_path, found.mosquitto) as (secure, plain, log):
-        tls = TlsFolder(tmp_path / "tls")
-        made = tls.issue("D1", datetime.now(UTC))
-        context = ssl.create_default_context(cafile=str(tls.folder / "ca.crt"))
-        (tmp_path / "D1.pem").write_bytes(made.certificate + made.key)
-        context.load_cert_chain(tmp_path / "D1.pem")
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", plain)
-                    writer.close()
-                    break
-                except OSError:
-                    assert "Error" not in log.read_text(), log.read_text()
-                    await asyncio.sleep(0.05)
+        context = context_of(tmp_path, "D1")
+        await listens(plain, log)
         async with (
             aiomqtt.Client("127.0.0.1", plain, username="gridpulse-server", password="pw", protocol=V5) as server,
             aiomqtt.Client("127.0.0.1", secure, tls_context=context, protocol=V5) as device,
