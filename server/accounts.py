@@ -8,6 +8,7 @@ disabled in the registry is not let in.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from server.embedded.broker_accounts import BrokerAccount
 log = logging.getLogger(__name__)
 
 POLL_S = 30.0
+#: The revocation list holds for a year only (`server.embedded.authority.LIST_DAYS`).
+RENEW_S = 86_400.0
 
 SELECT = """
 SELECT username, password_hash, gateway, children FROM broker_account
@@ -72,12 +75,13 @@ async def follow_accounts(
 ) -> None:
     """Keep the broker's files equal to the database's list, until cancelled."""
     written: Door | None = None
+    written_at_s, clock = 0.0, asyncio.get_running_loop().time
     async for _ in wakeups(url, CHANNEL, poll_s=POLL_S, name="gridpulse-accounts"):
         try:
             door = await load_door(pool)
         except DatabaseUnavailable as error:
             log.info("the broker's accounts are read again later: %s", error)
             continue
-        if door != written:
+        if door != written or clock() - written_at_s > RENEW_S:
             await write(door.accounts, door.revoked)
-            written = door
+            written, written_at_s = door, clock()
