@@ -11,10 +11,11 @@ import shutil
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -36,6 +37,7 @@ V5 = aiomqtt.ProtocolVersion.V5
 REFUSED = (aiomqtt.MqttError, TimeoutError, OSError)
 #: What a device notices of us, at most, while others misbehave.
 UNDISTURBED_S = 5.0
+CUT_OFF_S = 2.0
 
 
 @pytest.fixture
@@ -184,10 +186,8 @@ async def test_a_revoked_device_is_cut_off_at_once_and_nobody_else(home: Path) -
             door.plain("P2") as p2, undisturbed(door, ("D2", d2), ("P2", p2)),
         ):  # fmt: skip
             await d1.publish("sensors/D1/readings", b"{}", qos=1)
-            await door.shut_out("D1", first)
-            await ended(d1)
-            await door.shut_out("P1")
-            await ended(p1)
+            await cut_off_by(door.shut_out("D1", first), d1)
+            await cut_off_by(door.shut_out("P1"), p1)
             assert not await door.may("tls", "D1", first)
             assert not await door.may("plain", "P1")
         assert await door.count_of("bad_certificate", 1) >= 1
@@ -199,6 +199,19 @@ async def ended(device: aiomqtt.Client) -> None:
     with pytest.raises(aiomqtt.MqttError):
         async with asyncio.timeout(5):
             await anext(device.messages)
+
+
+async def cut_off_by(work: Coroutine[Any, Any, None], device: aiomqtt.Client) -> None:
+    """The connection ends within a moment of the word, which is when ``work`` begins."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    waiting = asyncio.create_task(ended(device))
+    at: list[float] = []
+    waiting.add_done_callback(lambda _: at.append(loop.time()))
+    await work
+    await waiting
+    log.info("cut off after %.0f ms", (at[0] - began) * 1000)
+    assert at[0] - began < CUT_OFF_S
 
 
 async def test_between_the_word_and_the_cut_a_revoked_device_is_neither_heard_nor_told(home: Path) -> None:
