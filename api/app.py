@@ -20,6 +20,7 @@ from api.ports import ApiPorts
 from api.routes import (
     alerts,
     cameras,
+    credentials,
     devices,
     duties,
     hooks,
@@ -42,7 +43,7 @@ from api.version import VERSION
 PREFIX = "/api/v1"
 ROUTES = (
     sessions, alerts, incidents, duties, media, devices, received, ledger, hooks, vehicles, places, cameras, zones,
-    stats, rules,
+    stats, rules, credentials,
 )  # fmt: skip
 BODY_BYTES_MAX = 256 * 1024
 

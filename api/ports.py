@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from api.hub import Hub
 from db.media import MediaFolder
 from db.pool import Pool
+from domain.errors import NotAllowed
 from domain.people import Actor
 from domain.places import Duty, Place
 from geo.borders import Ground, empty_ground
@@ -94,6 +95,11 @@ def no_search(typed: str, limit: int) -> Sequence[Found] | None:
     return None
 
 
+def no_hash(password: str) -> str:
+    """For a house without a broker. Raises: NotAllowed."""
+    raise NotAllowed("this server makes no broker credentials")
+
+
 class PlaceDevice(Protocol):
     """The place of a device from what the registry knows of it."""
 
@@ -168,3 +174,4 @@ class ApiPorts:
     hooks: HookPorts | None = None
     media: MediaFolder | None = None
     rules: RuleBook | None = None
+    hash_device_password: Callable[[str], str] = no_hash

@@ -330,8 +330,8 @@ DEVICE_STATUS: LiteralString = """
 """
 
 DEVICE_COLUMNS: LiteralString = (
-    "key, id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s, product, town, "
-    "village, "
+    "key, id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s, product, "
+    "building, floor, calibration, town, village, "
     "grid, disabled, generated, created_at, updated_at, last_seen, online, battery_pct, rssi_dbm, firmware, "
     "bearing_deg, fov_deg, range_m, height_m, gb28181_id, " + DEVICE_STATUS + " AS status"
 )

@@ -22,6 +22,7 @@ Action = Literal["acknowledge", "assign", "comment", "shelve", "unshelve", "clos
 Datum = Literal["wgs84", "cgcs2000", "gcj02", "bd09"]
 
 DEVICE_ID = r"^[A-Za-z0-9._-]{1,64}$"
+CHILD = r"^[A-Za-z0-9._*?-]{1,64}$"
 STEP_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -94,6 +95,9 @@ class DeviceBody(Body):
     mount: Literal["foundation", "top_floor"] = "foundation"
     period_s: Annotated[float, Field(gt=0, le=86400 * 31)] | None = None
     product: Annotated[Text, Field(max_length=64)] = ""
+    building: Annotated[str, Field(pattern=r"^[0-9]{19}$")] | None = None
+    floor: Annotated[int, Field(ge=-20, le=200)] | None = None
+    calibration: dict[str, Any] = {}
     disabled: bool = False
     camera: Camera | None = None
 
@@ -104,6 +108,20 @@ class DeviceBody(Body):
             raise ValueError("give both lon and lat, or neither")
         if self.lon is not None and self.datum is None:
             raise ValueError("a coordinate needs its datum: wgs84, cgcs2000, gcj02 or bd09")
+        return self
+
+
+class CredentialsBody(Body):
+    """What a device may do in the broker: speak for itself, or as a gateway for its children too."""
+
+    gateway: bool = False
+    children: Annotated[list[Annotated[str, Field(pattern=CHILD)]], Field(max_length=1000)] = []
+
+    @model_validator(mode="after")
+    def of_a_gateway(self) -> CredentialsBody:
+        """Only gateways have children."""
+        if self.children and not self.gateway:
+            raise ValueError("children go with gateway")
         return self
 
 
@@ -204,6 +222,6 @@ def device_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 DEVICE_FIELDS = (
     "id", "kind", "name", "status", "datum_given", "address_id", "building_class", "mount", "period_s", "product",
-    "disabled", "generated", "created_at", "updated_at", "last_seen", "online", "battery_pct", "rssi_dbm",
-    "firmware",
+    "building", "floor", "calibration", "disabled", "generated", "created_at", "updated_at", "last_seen", "online",
+    "battery_pct", "rssi_dbm", "firmware",
 )  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
+from typing import Any
 
 from db.pool import Connection
 from domain.devices import Device
@@ -15,14 +17,16 @@ CHANNEL = "device_changed"
 
 UPSERT = """
 INSERT INTO device (id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s,
-                    product, town, village, grid, generated)
+                    product, building, floor, calibration, town, village, grid, generated)
 VALUES (%(id)s, %(run)s, %(kind)s, %(name)s, %(lon)s, %(lat)s, %(datum_given)s, %(address_id)s,
-        %(building_class)s, %(mount)s, %(period_s)s, %(product)s, %(town)s, %(village)s, %(grid)s, %(generated)s)
+        %(building_class)s, %(mount)s, %(period_s)s, %(product)s, %(building)s, %(floor)s,
+        %(calibration)s::jsonb, %(town)s, %(village)s, %(grid)s, %(generated)s)
 ON CONFLICT (id, coalesce(run, '')) DO UPDATE SET
     kind = excluded.kind, name = excluded.name, lon = excluded.lon, lat = excluded.lat,
     datum_given = excluded.datum_given, address_id = excluded.address_id,
     building_class = excluded.building_class, mount = excluded.mount, period_s = excluded.period_s,
-    product = excluded.product,
+    product = excluded.product, building = excluded.building, floor = excluded.floor,
+    calibration = excluded.calibration,
     town = excluded.town, village = excluded.village, grid = excluded.grid,
     generated = excluded.generated, disabled = false, updated_at = now()
 RETURNING key
@@ -61,6 +65,8 @@ DISABLE = "UPDATE device SET disabled = %s, updated_at = now() WHERE id = %s AND
 class DeviceRow:
     """A device as it is written: the registry's fields and where it was found to be.
 
+    ``building``: 19 digits, the building part of an address; ``floor``: 0 = ground floor;
+    ``calibration``: as `domain.calibration` checks it.
     ``camera``: bearing_deg, fov_deg, range_m, height_m, gb28181_id of a camera.
     """
 
@@ -79,6 +85,9 @@ class DeviceRow:
     generated: bool = False
     camera: tuple[float | None, float | None, float | None, float | None, str | None] | None = None
     product: str = ""
+    building: str | None = None
+    floor: int | None = None
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def upsert_devices(conn: Connection, rows: Sequence[DeviceRow]) -> list[int]:
@@ -103,8 +112,8 @@ def parameters(row: DeviceRow) -> dict[str, object]:
     return {
         "id": row.id, "run": row.run, "kind": row.kind, "name": row.name, "lon": row.lon, "lat": row.lat,
         "datum_given": row.datum_given, "address_id": row.address_id, "building_class": row.building_class,
-        "mount": row.mount, "period_s": row.period_s, "generated": row.generated,
-        "product": row.product,
+        "mount": row.mount, "period_s": row.period_s, "product": row.product, "building": row.building,
+        "floor": row.floor, "calibration": json.dumps(row.calibration), "generated": row.generated,
         "town": place.town if place else None, "village": place.village if place else None,
         "grid": place.grid if place else None,
     }  # fmt: skip

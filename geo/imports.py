@@ -9,7 +9,8 @@ regions    GeoJSON, properties code, name, and optionally name_en, kind, datum
 grids      GeoJSON, properties code (15 digits), and optionally datum
            (features of a Shapefile or GeoPackage come from ``vector_files``)
 addresses  CSV id,text,lon,lat and optionally road,number,grid,datum
-devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s,product,town
+devices    CSV id,kind and optionally name,lon,lat,datum,address_id,building_class,mount,period_s,product,town,
+           building,floor,calibration (JSON)
 cameras    CSV id and optionally name,lon,lat,datum,address_id,bearing_deg,fov_deg,range_m,height_m,gb28181_id,
            town
 
@@ -34,7 +35,8 @@ import shapely
 from numpy.typing import NDArray
 
 from db.devices import DeviceRow
-from domain.devices import BUILDING_CLASSES
+from domain.calibration import checked_calibration
+from domain.devices import BUILDING_CLASSES, building_of
 from domain.errors import CodeError, ImportFileError, PayloadError
 from geo.codes import parse_address, parse_cell, parse_division, parse_town, parse_video_device
 from geo.datum import DATUMS, check_datum, to_wgs84
@@ -47,7 +49,7 @@ Float64 = NDArray[np.float64]
 
 DEVICE_COLUMNS = (
     "id", "kind", "name", "lon", "lat", "datum", "address_id", "building_class", "mount", "period_s",
-    "product", "town",
+    "product", "town", "building", "floor", "calibration",
 )  # fmt: skip
 CAMERA_COLUMNS = (
     "id", "name", "lon", "lat", "datum", "address_id",
@@ -356,7 +358,37 @@ def _device(line: Mapping[str, str], datum: str | None) -> DeviceRow:
         mount=_one_of(line, "mount", MOUNTS, "foundation"),
         period_s=_number(line, "period_s", 0.001, 1e9),
         product=line.get("product", "")[:64],
+        floor=_floor(line),
+        calibration=_calibration(line),
     )
+
+
+def _building(line: Mapping[str, str]) -> str | None:
+    try:
+        return building_of(line.get("building") or None, line.get("address_id") or None)
+    except PayloadError as error:
+        _bad(error.detail)
+
+
+def _floor(line: Mapping[str, str]) -> int | None:
+    floor = _number(line, "floor", -20.0, 200.0)
+    if floor is None:
+        return None
+    if floor != int(floor):
+        _bad(f"floor {floor:g} must be a whole number; 0 is the ground floor")
+    return int(floor)
+
+
+def _calibration(line: Mapping[str, str]) -> dict[str, Any]:
+    text = line.get("calibration", "")
+    if not text:
+        return {}
+    try:
+        return checked_calibration(json.loads(text))
+    except ValueError:
+        _bad('calibration is not JSON, e.g. {"tilt_x_deg": {"scale": 1.02}}')
+    except PayloadError as error:
+        _bad(error.detail)
 
 
 def _camera(line: Mapping[str, str], datum: str | None) -> DeviceRow:
@@ -388,6 +420,7 @@ def _registered(line: Mapping[str, str], datum: str | None) -> dict[str, Any]:
         "lat": lat,
         "datum_given": given,
         "address_id": address,
+        "building": _building(line),
     }
 
 

@@ -84,7 +84,7 @@ SELECT (SELECT changes FROM place_state), (SELECT max(at) FROM (
 """
 SELECT_DEVICES = """
 SELECT device.id, device.kind, device.name, device.lon, device.lat, device.address_id, device.building_class,
-       device.mount, device.period_s, device.product,
+       device.mount, device.period_s, device.product, device.building, device.floor, device.calibration,
        camera.bearing_deg, camera.fov_deg, camera.range_m, camera.height_m, camera.gb28181_id
 FROM device LEFT JOIN camera ON camera.device = device.key
 WHERE device.run IS NULL AND NOT device.disabled AND device.id = ANY(%s)
@@ -246,8 +246,7 @@ async def compare_devices(conn: Connection, rows: Sequence[DeviceRow]) -> Differ
     there = {row[0]: row for row in await cursor.fetchall()}
     ours = [
         (r.id, r.kind, r.name, r.lon, r.lat, r.address_id, r.building_class, r.mount, r.period_s,
-         r.product,
-         *(r.camera or (None,) * 5))
+         r.product, r.building, r.floor, dict(r.calibration), *(r.camera or (None,) * 5))
         for r in rows
     ]  # fmt: skip
     new = sum(row[0] not in there for row in ours)

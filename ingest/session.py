@@ -476,3 +476,28 @@ async def may_connect(endpoint: Endpoint, username: str, password: str) -> bool:
         return False
     finally:
         writer.close()
+
+
+async def take_over(url: str, client_ids: Sequence[str]) -> None:
+    """End the sessions of these client ids: the broker gives each to its newest connection, ours, which leaves.
+
+    A broker that does not answer has no sessions to end. Needs an account of the broker (in ``url``).
+    """
+    endpoint = Endpoint.parse(url)
+    for client_id in client_ids:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+                try:
+                    password = (endpoint.password or "").encode()
+                    packet = mqtt5.ConnectPacket(
+                        client_id, username=endpoint.username, password=password, clean_start=True
+                    )
+                    writer.write(packet.write())
+                    await reader.read(4096)
+                    writer.write(mqtt5.DisconnectPacket().write())
+                    await writer.drain()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            log.warning("the broker did not let us end the session of %s: %s", client_id, error)

@@ -2,88 +2,63 @@
 
 The running server owns the broker's files; a command only writes the list and
 wakes the server. A glob of children is expanded to the registered devices it
-matches, so a device registered later is let in at the next change.
+matches, so a device registered later is let in at the next change. A device that is
+disabled in the registry is not let in.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from db.credentials import CHANNEL, Revoked, revoked_certificates
 from db.listen import wakeups
-from db.pool import Connection, Pool, unavailable
+from db.pool import Pool, unavailable
 from domain.errors import DatabaseUnavailable
-from server.embedded.broker_accounts import BrokerAccount, hash_password
+from server.embedded.broker_accounts import BrokerAccount
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "broker_changed"
 POLL_S = 30.0
+#: The revocation list holds for a year only (`server.embedded.authority.LIST_DAYS`).
+RENEW_S = 86_400.0
 
-UPSERT = """
-INSERT INTO broker_account (username, password_hash, gateway, children, topics) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (username) DO UPDATE SET password_hash = excluded.password_hash, gateway = excluded.gateway,
-    children = excluded.children, topics = excluded.topics, disabled = false
-"""
-SET_PASSWORD = "UPDATE broker_account SET password_hash = %s WHERE username = %s RETURNING username"
-SET_DISABLED = "UPDATE broker_account SET disabled = %s WHERE username = %s RETURNING username"
 SELECT = """
-SELECT username, password_hash, gateway, children, topics FROM broker_account WHERE NOT disabled ORDER BY username
+SELECT username, password_hash, gateway, children, topics FROM broker_account
+WHERE NOT disabled AND username NOT LIKE 'gridpulse-%'
+  AND NOT EXISTS (SELECT FROM device WHERE id = username AND run IS NULL AND device.disabled)
+ORDER BY username
 """
 SELECT_IDS = "SELECT id FROM device WHERE run IS NULL AND NOT disabled ORDER BY id"
 EVERYTHING = "*"
 
 
-async def write_account(
-    conn: Connection,
-    username: str,
-    password: str,
-    *,
-    gateway: bool,
-    children: Sequence[str],
-    topics: Sequence[str] = (),
-) -> None:
-    """Let a device or gateway in under this password (its hash is kept)."""
-    async with conn.transaction():
-        await conn.execute(UPSERT, [username, hash_password(password), gateway, list(children), list(topics)])
-        await notify(conn)
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who is let in at the broker, and which certificates are not."""
+
+    accounts: list[BrokerAccount]
+    revoked: list[Revoked]
 
 
-async def set_password(conn: Connection, username: str, password: str) -> bool:
-    """Give an account another password; False when there is none of that name."""
-    async with conn.transaction():
-        cursor = await conn.execute(SET_PASSWORD, [hash_password(password), username])
-        await notify(conn)
-        return await cursor.fetchone() is not None
-
-
-async def set_disabled(conn: Connection, username: str, disabled: bool) -> bool:
-    """Shut an account out or let it in again; False when there is none of that name."""
-    async with conn.transaction():
-        cursor = await conn.execute(SET_DISABLED, [disabled, username])
-        await notify(conn)
-        return await cursor.fetchone() is not None
-
-
-async def notify(conn: Connection) -> None:
-    """Wake the server that owns the broker's files, once this transaction commits."""
-    await conn.execute("SELECT pg_notify(%s, '')", [CHANNEL])
-
-
-async def load_accounts(pool: Pool) -> list[BrokerAccount]:
-    """All accounts that are let in, globs expanded. Raises: DatabaseUnavailable."""
+async def load_door(pool: Pool) -> Door:
+    """All accounts that are let in, globs expanded, and the revoked. Raises: DatabaseUnavailable."""
     with unavailable("reading the broker's accounts"):
-        async with pool.connection() as conn:
+        async with pool.connection() as conn, conn.transaction():
             rows = await (await conn.execute(SELECT)).fetchall()
             ids = [str(row[0]) for row in await (await conn.execute(SELECT_IDS)).fetchall()]
-    return [
+            revoked = await revoked_certificates(conn)
+    accounts = [
         BrokerAccount(
             str(username), str(password_hash), "gateway" if gateway else "device",
             expand([str(child) for child in children], ids), tuple(str(topic) for topic in topics),
         )
         for username, password_hash, gateway, children, topics in rows
     ]  # fmt: skip
+    return Door(accounts, revoked)
 
 
 def expand(children: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
@@ -96,16 +71,17 @@ def expand(children: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
 
 
 async def follow_accounts(
-    url: str, pool: Pool, write: Callable[[Sequence[BrokerAccount]], None]
+    url: str, pool: Pool, write: Callable[[Sequence[BrokerAccount], Sequence[Revoked]], Awaitable[None]]
 ) -> None:
     """Keep the broker's files equal to the database's list, until cancelled."""
-    written: list[BrokerAccount] | None = None
+    written: Door | None = None
+    written_at_s, clock = 0.0, asyncio.get_running_loop().time
     async for _ in wakeups(url, CHANNEL, poll_s=POLL_S, name="gridpulse-accounts"):
         try:
-            accounts = await load_accounts(pool)
+            door = await load_door(pool)
         except DatabaseUnavailable as error:
             log.info("the broker's accounts are read again later: %s", error)
             continue
-        if accounts != written:
-            write(accounts)
-            written = accounts
+        if door != written or clock() - written_at_s > RENEW_S:
+            await write(door.accounts, door.revoked)
+            written, written_at_s = door, clock()

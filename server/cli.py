@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from domain.errors import GridpulseError
-from server.commands import accounts, devices, quarantine, traffic
+from server.commands import accounts, ca, devices, quarantine, traffic
 from server.commands.backtest import backtest
 from server.commands.doctor import doctor
 from server.commands.duties import duties_command
@@ -61,6 +61,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(accounts.app, name="user")
 app.command("token")(accounts.token)
 app.add_typer(devices.app, name="device")
+app.add_typer(ca.app, name="ca")
 app.command("doctor")(doctor)
 
 

@@ -24,9 +24,11 @@ from db.migrate import migrate
 from db.pool import Pool, connect
 from domain.errors import DatabaseUnavailable, GridpulseError, SettingsError
 from server.accounts import follow_accounts
+from server.broker_log import count_refusals
 from server.connect import ServerRecord, recorded, stack_urls
 from server.embedded.home import EmbeddedUrls
 from server.embedded.stack import EmbeddedStack, embedded_stack
+from server.embedded.tls import TlsListener
 from server.progress import Startup
 from server.settings import Settings
 from server.wiring import House, build
@@ -115,6 +117,9 @@ async def run_parts(
                     must_not_end("accounts", lambda: follow_accounts(url, house.pool, stack.write_accounts)),
                     name="accounts",
                 )
+            if stack.broker_log is not None:
+                path = stack.broker_log
+                group.create_task(must_not_end("broker log", lambda: count_refusals(path)), name="broker log")
             if listener is not None:
                 group.create_task(must_not_end("page", lambda: serve_http(house, listener)), name="page")
             if demo and urls.simulator_mqtt_url:
@@ -167,6 +172,9 @@ async def services(
         broker=not settings.mqtt_url and role != "api",
         mqtt_host=settings.mqtt_host,
         mqtt_port=settings.mqtt_port,
+        mqtt_max_connections=settings.mqtt_max_connections,
+        mqtt_tls=tls_listener(settings),
+        mqtt_count_denied=settings.mqtt_count_denied,
         progress=startup.progress,
     ) as stack:
         urls = EmbeddedUrls(
@@ -175,6 +183,13 @@ async def services(
             settings.mqtt_url or stack.urls.simulator_mqtt_url,
         )
         yield urls, stack
+
+
+def tls_listener(settings: Settings) -> TlsListener | None:
+    """The listener with TLS that the settings ask for."""
+    if not settings.mqtt_tls_port:
+        return None
+    return TlsListener(settings.mqtt_tls_host, settings.mqtt_tls_port, settings.mqtt_tls_login)
 
 
 async def until_migrated(url: str, startup: Startup) -> None:

@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -41,6 +41,17 @@ class Settings(BaseModel):
     mqtt_url: str = Field("", description="mqtt:// or mqtts://user:password@host:port; empty = embedded")
     mqtt_host: str = Field("127.0.0.1", description="address the embedded broker listens on")
     mqtt_port: int = Field(1883, ge=1, le=65535, description="port of the embedded broker")
+    mqtt_max_connections: int = Field(
+        16_000, ge=1, le=1_000_000, description="connections the embedded broker takes; more are closed"
+    )
+    mqtt_tls_port: int = Field(0, ge=0, le=65535, description="port of a second listener, with TLS; 0 = none")
+    mqtt_tls_host: str = Field("127.0.0.1", description="address of the listener with TLS")
+    mqtt_tls_login: Literal["certificate", "password"] = Field(
+        "certificate", description="how devices log in over TLS: by their certificate, or by password"
+    )
+    mqtt_count_denied: bool = Field(
+        False, description="log every packet of the embedded broker, so that refused topics are counted; slow"
+    )
     http_host: str = Field("127.0.0.1", description="address of the page and the API")
     http_port: int = Field(8080, ge=1, le=65535, description="port of the page and the API")
     timezone: str = Field("Asia/Shanghai", description="for device times without a zone, calendars, display")

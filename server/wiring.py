@@ -60,6 +60,7 @@ from ingest.session import MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
 from ingest.translation import Translation
+from server.embedded.broker_accounts import hash_password
 from server.finding import Finding
 from server.hooks import HookIntake
 from server.settings import Settings
@@ -366,6 +367,7 @@ async def build(
             demo=demo,
             run_mode=role,
             timezone=settings.timezone,
+            hash_device_password=hash_password,
             on_duty=lambda unit, at_us: alerts.on_duty(unit, at_us).as_json(),
             hooks=hooks,
             media=media_folder,

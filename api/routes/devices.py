@@ -26,8 +26,11 @@ from api.schemas import (
     reply,
     split,
 )
+from db import credentials
 from db.devices import DeviceRow, notify, set_disabled, upsert_devices
+from domain.calibration import checked_calibration
 from domain.clock import from_us
+from domain.devices import building_of
 from domain.errors import NotAllowed, NotFound, PayloadError
 from domain.people import Actor
 from geo.datum import to_wgs84
@@ -107,6 +110,7 @@ async def put_device(session: SignedIn, ports: Ports, device_id: DeviceId, body:
         await upsert_devices(conn, [row])
         if body.disabled:
             await set_disabled(conn, device_id, True)
+        await credentials.notify(conn)  # a disabled device is not let in, one that is enabled again is
         await accounts.audit(conn, session.actor.name, "device.put", device_id, body.model_dump())
     async with reading(ports.pool) as reader:
         stored = await find_device(reader, ports, session.actor, device_id, None)
@@ -139,17 +143,20 @@ def device_row(ports: ApiPorts, device_id: str, body: DeviceBody) -> DeviceRow:
         id=device_id, kind=body.kind, name=body.name, lon=lon, lat=lat, datum_given=body.datum,
         address_id=body.address_id, building_class=body.building_class, mount=body.mount,
         period_s=body.period_s, place=place, camera=camera, product=body.product,
+        floor=body.floor, building=building_of(body.building, body.address_id),
+        calibration=checked_calibration(body.calibration),
     )  # fmt: skip
 
 
 @router.delete("/devices/{device_id}", status_code=204)
 async def delete_device(session: SignedIn, ports: Ports, device_id: DeviceId) -> Response:
-    """Take a device out of the registry; what it measured and its alerts stay. 404 when there is none."""
+    """Take a device out of registry and broker; what it measured and its alerts stay. 404 when there is none."""
     require(session.actor, "devices.write")
     async with reading(ports.pool) as reader:
         await find_device(reader, ports, session.actor, device_id, None)
     async with writing(ports.pool) as conn:
         await conn.execute(queries.DELETE_DEVICE, {"id": device_id})
         await notify(conn)
+        await credentials.revoke(conn, device_id)
         await accounts.audit(conn, session.actor.name, "device.delete", device_id, {})
     return Response(status_code=204)

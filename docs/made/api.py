@@ -48,7 +48,7 @@ def http_bodies() -> str:
     """The fields of every request body."""
     schemas = openapi()["components"]["schemas"]
     parts = []
-    for name in ("Login", "DeviceBody", "Camera", "ActionBody"):
+    for name in ("Login", "DeviceBody", "Camera", "CredentialsBody", "ActionBody"):
         schema = schemas[name]
         rows = [
             (code(field), json_type(about), "yes" if field in schema.get("required", []) else "",

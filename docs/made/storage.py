@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import alerting.metrics
 import api.metrics
 import ingest.metrics
+import server.metrics
 from docs.made.markdown import code, table
 from docs.made.words import PACKAGES, TABLES
 
@@ -21,7 +22,7 @@ def metric_objects() -> list[MetricWrapperBase]:
     """All our metrics, by name."""
     found = {
         id(thing): thing
-        for module in (ingest.metrics, alerting.metrics, api.metrics)
+        for module in (ingest.metrics, alerting.metrics, api.metrics, server.metrics)
         for thing in vars(module).values()
         if isinstance(thing, MetricWrapperBase)
     }

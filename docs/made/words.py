@@ -155,7 +155,9 @@ TABLES: Mapping[str, str] = {
     "place_state": "One row that counts changes of places, for processes that missed a notification.",
     "address": "Addresses with their points.",
     "address_alias": "What an address was called before, and is by some. A replaced text is kept by itself.",
-    "device": "The registry: sensors, cameras, vehicles, and the devices of runs; `key` stands in other tables.",
+    "device": "The registry: sensors, cameras, vehicles, devices of runs; `key` stands in other tables. "
+    "Migration `device_details` added `building`, `floor` and `calibration`.",
+    "device_certificate": "Certificates our own authority gave to devices; the revocation list is made from it.",
     "camera": "What a camera has beyond a device.",
     "media": "Pictures and clips that events name by address: where each is kept, or why it is not.",
     "reading": "Scalar values, one row per (device, metric, time).",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from api.accounts import audit
+from db import credentials
 from db.devices import register_devices, set_disabled
 from db.pool import Connection, connect
 from domain.errors import GridpulseError, NotFound
-from server import accounts
 from server.connect import database_url
-from server.embedded.broker_accounts import is_bridge_filter
+from server.embedded.broker_accounts import hash_password, is_bridge_filter
 from server.embedded.stack import running_urls
 from server.settings import load_settings
 from server.tables import print_table
@@ -35,7 +38,18 @@ FROM device d FULL JOIN broker_account a ON a.username = d.id
 WHERE d.run IS NULL AND coalesce(d.id, a.username) > %s
 ORDER BY 1 LIMIT %s
 """
+SHOW = """
+SELECT d.id, d.kind, d.name, d.lon, d.lat, d.datum_given, d.address_id, d.building, d.floor, d.town, d.village,
+       d.grid, d.building_class, d.mount, d.period_s, d.calibration, d.disabled, d.online, d.last_seen, d.firmware,
+       CASE WHEN a.username IS NULL THEN 'none' WHEN a.disabled THEN 'closed'
+            WHEN a.gateway THEN 'gateway' ELSE 'device' END AS account,
+       (SELECT count(*) FROM device_certificate c
+        WHERE c.device = d.id AND c.revoked_at IS NULL AND c.not_after > now()) AS certificates
+FROM device d LEFT JOIN broker_account a ON a.username = d.id
+WHERE d.id = %(id)s AND d.run IS NULL
+"""
 PAGE = 1000
+ACTOR = "cli"
 
 
 @app.command("add")
@@ -61,11 +75,16 @@ def add(
     password = secrets.token_urlsafe(18)
 
     async def work(conn: Connection) -> None:
+        credentials.refuse_reserved(device_id)
         await register_devices(conn, [(device_id, None, "gateway" if gateway else kind)])
         await set_disabled(conn, device_id, False)
-        await accounts.write_account(
-            conn, device_id, password, gateway=gateway, children=children or [], topics=topics or []
+        await credentials.let_in(
+            conn, device_id, hash_password(password), gateway=gateway, children=children or [], topics=topics or []
         )
+        await audit(
+            conn, ACTOR, "device.credentials", device_id,
+            {"gateway": gateway, "children": children or [], "topics": topics or []},
+        )  # fmt: skip
         await effective(device_id, password)
 
     on_database(work)
@@ -81,8 +100,9 @@ def password(device_id: DeviceId) -> None:
     new = secrets.token_urlsafe(18)
 
     async def work(conn: Connection) -> None:
-        if not await accounts.set_password(conn, device_id, new):
+        if not await credentials.set_password(conn, device_id, hash_password(new)):
             raise NotFound(f"{device_id} has no credentials; make them with `gridpulse device add {device_id}`")
+        await audit(conn, ACTOR, "device.password", device_id, {})
         await effective(device_id, new)
 
     on_database(work)
@@ -97,12 +117,64 @@ def disable(device_id: DeviceId) -> None:
     """
 
     async def work(conn: Connection) -> None:
-        account = await accounts.set_disabled(conn, device_id, True)
+        account = await credentials.set_disabled(conn, device_id, True)
         device = await set_disabled(conn, device_id, True)
         if not (account or device):
             raise NotFound(f"there is no device {device_id}; see `gridpulse device list`")
+        await audit(conn, ACTOR, "device.disable", device_id, {})
 
     on_database(work)
+
+
+@app.command("revoke")
+def revoke(device_id: DeviceId) -> None:
+    """Take a device's password and certificates away at once: an open connection ends too.
+
+    It stays registered; `gridpulse device add` or `gridpulse ca device` lets it in again with new ones.
+
+    Example: gridpulse device revoke VB-9001
+    """
+
+    async def work(conn: Connection) -> int:
+        had, certificates = await credentials.revoke(conn, device_id)
+        if not (had or certificates):
+            raise NotFound(f"{device_id} has no credentials; see `gridpulse device list`")
+        await audit(conn, ACTOR, "device.revoke", device_id, {"password": had, "certificates": certificates})
+        return certificates
+
+    typer.echo(f"{device_id}: account closed, {on_database(work)} certificates revoked")
+
+
+@app.command("show")
+def show(
+    device_id: DeviceId, as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False
+) -> None:
+    """All that the registry knows of a device, with its credentials.
+
+    Example: gridpulse device show VB-9001
+    """
+
+    async def work(conn: Connection) -> dict[str, Any]:
+        cursor = await conn.execute(SHOW, {"id": device_id})
+        row = await cursor.fetchone()
+        if row is None:
+            raise NotFound(f"there is no device {device_id}; see `gridpulse device list`")
+        return dict(zip((column.name for column in cursor.description or ()), row, strict=True))
+
+    shown = on_database(work)
+    if as_json:
+        typer.echo(json.dumps(shown, default=str, ensure_ascii=False))
+        return
+    print_table(("field", "value"), ((name, shown_value(value)) for name, value in shown.items()))
+
+
+def shown_value(value: object) -> str:
+    """A field for people: nothing for what is not known."""
+    if value is None or value in ("", {}):
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
 @app.command("list")

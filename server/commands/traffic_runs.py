@@ -54,9 +54,9 @@ from simulators.sites import load_sites
 # A run's devices are copies of the real ones, so that its alerts have places too.
 COPY_DEVICES = """
 INSERT INTO device (id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s,
-                    town, village, grid, generated)
+                    building, floor, calibration, town, village, grid, generated)
 SELECT id, %(run)s, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s,
-       town, village, grid, generated
+       building, floor, calibration, town, village, grid, generated
 FROM device WHERE run IS NULL AND id = ANY(%(ids)s)
 ON CONFLICT (id, coalesce(run, '')) DO NOTHING
 """

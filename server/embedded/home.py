@@ -71,6 +71,11 @@ class Home:
         """The broker's configuration, accounts and kept messages."""
         return self.root / "broker"
 
+    @property
+    def tls(self) -> Path:
+        """The broker's authority and certificate."""
+        return self.root / "tls"
+
     def create(self, run_as: RunAs) -> None:
         """Make the folders: ours, with just enough for the children to pass through.
 

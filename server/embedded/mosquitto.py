@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
+import resource
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from db.credentials import Revoked
 from domain.errors import EmbeddedError
+from ingest.session import take_over
 from server.embedded.broker_accounts import (
     SERVER_NAME,
     SIMULATOR_NAME,
@@ -26,11 +32,20 @@ from server.embedded.broker_accounts import (
 from server.embedded.home import Home, write_private
 from server.embedded.privileges import RunAs, give, give_tree
 from server.embedded.process import Child, StopPlan, stop_orphans
+from server.embedded.tls import BrokerTls, TlsListener
 
 #: SIGTERM lets the broker write its sessions and queues down.
 STOP_PLAN: StopPlan = ((signal.SIGTERM, 30.0),)
 
 _ANSWER_S = 20.0
+
+#: Files of the broker that are no device's connection.
+FILES_KEPT = 512
+
+#: The broker has read its files again by then.
+TAKE_OVER_AGAIN_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 def template_path() -> Path:
@@ -61,16 +76,24 @@ def render_conf(template: str, places: Mapping[str, str]) -> str:
     return "# Written by Gridpulse at each start from mosquitto.conf.\n" + "\n".join(lines) + "\n"
 
 
-def places(home: Home, host: str, port: int) -> dict[str, str]:
-    """The settings that depend on the home."""
+def places(
+    home: Home, host: str, port: int, max_connections: int, tls: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The settings that depend on the home; ``tls``: the settings of a listener with TLS.
+
+    The listener that strangers reach is the default one, whose limit of connections
+    holds (see ``mosquitto.conf``); with TLS the plain one comes after it.
+    """
+    plain = {"port": str(port), "bind_address": host, "max_connections": str(max_connections)}
     return {
-        "listener": f"{port} {host}",
+        **(plain if tls is None else tls),
         "persistence_location": f"{home.broker}/store/",
         "password_file": f"{home.broker}/passwords",
         "acl_file": f"{home.broker}/acl",
         "pid_file": f"{home.broker}/mosquitto.pid",
         # Our standard error is home/logs/mosquitto.log, kept within a bound by us.
         "log_dest": "stderr",
+        **({} if tls is None else {"listener": f"{port} {host}"}),
     }
 
 
@@ -87,7 +110,7 @@ def mqtt_url(name: str, password: str, host: str, port: int) -> str:
     return f"mqtt://{name}:{password}@{f'[{reach}]' if ':' in reach else reach}:{port}"
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free_port(host: str, port: int, setting: str = "GRIDPULSE_MQTT_PORT") -> None:
     """Bind it for a moment: says who must change what before the broker only says "error"."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -99,31 +122,70 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen()
     except OSError as error:
-        raise EmbeddedError(_port_advice(host, port, error)) from error
+        raise EmbeddedError(_port_advice(host, port, setting, error)) from error
 
 
-def _port_advice(host: str, port: int, error: OSError) -> str:
+def _port_advice(host: str, port: int, setting: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"port {port} is taken by another program: set GRIDPULSE_MQTT_PORT to a free one, or stop what uses it "
+            f"port {port} is taken by another program: set {setting} to a free one, or stop what uses it "
             "(an installed Mosquitto runs as a service: systemctl disable --now mosquitto)"
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"port {port} needs more rights than we have: set GRIDPULSE_MQTT_PORT above 1023"
-    return f"the broker cannot listen on {host!r} ({error}): set GRIDPULSE_MQTT_HOST to one of our addresses"
+        return f"port {port} needs more rights than we have: set {setting} above 1023"
+    address = setting.replace("PORT", "HOST")
+    return f"the broker cannot listen on {host!r} ({error}): set {address} to one of our addresses"
 
 
-async def clear_the_way(home: Home, host: str, port: int) -> None:
+async def clear_the_way(home: Home, door: DoorSettings) -> None:
     """End the broker of a killed server, then see that nobody else has the port."""
     await stop_orphans(home.broker, "mosquitto", STOP_PLAN)
-    require_free_port(host, port)
+    require_free_port(door.host, door.port)
+    if door.tls is not None:
+        require_free_port(door.tls.host, door.tls.port, "GRIDPULSE_MQTT_TLS_PORT")
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """Where the broker listens and whom it may refuse.
+
+    ``max_connections``: at the door that strangers reach; ``count_denied``: log every
+    packet, so that refused topics can be counted.
+    """
+
+    host: str
+    port: int
+    max_connections: int = 16_000
+    tls: TlsListener | None = None
+    count_denied: bool = False
+
+
+def raise_files(pid: int) -> None:
+    """Let the broker open as many files as it may: each connection is one, and 1,024 is a usual soft limit."""
+    with suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def bounded_connections(wanted: int) -> int:
+    """At most what leaves the broker files for its store, its accounts and our own connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or wanted <= hard - FILES_KEPT:
+        return wanted
+    log.warning("the broker takes %d connections, not %d: the limit of open files is %d (ulimit -Hn)",
+                max(hard - FILES_KEPT, 1), wanted, hard)  # fmt: skip
+    return max(hard - FILES_KEPT, 1)
 
 
 class Mosquitto:
     """One running private broker."""
 
-    def __init__(self, home: Home, run_as: RunAs, secrets: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Home, run_as: RunAs, secrets: Mapping[str, str], door: DoorSettings, tls: BrokerTls | None
+    ) -> None:
         self._home = home
+        self._door = door
+        self._tls = tls
         self._run_as = run_as
         self._secrets = secrets
         self._child: Child | None = None
@@ -135,15 +197,17 @@ class Mosquitto:
         return self._child
 
     @classmethod
-    async def start(cls, home: Home, program: Path, run_as: RunAs, host: str, port: int) -> Mosquitto:
+    async def start(cls, home: Home, program: Path, run_as: RunAs, door: DoorSettings) -> Mosquitto:
         """Bring the broker of ``home`` up; it takes connections when this returns."""
-        await clear_the_way(home, host, port)
+        await clear_the_way(home, door)
+        host, port = door.host, door.port
         secrets = {
             SERVER_NAME: home.secret("mqtt-server"),
             SIMULATOR_NAME: home.secret("mqtt-simulator"),
         }
-        broker = cls(home, run_as, secrets)
-        broker._prepare(host, port)
+        tls = None if door.tls is None else BrokerTls(home.tls, home.broker, door.tls, run_as)
+        broker = cls(home, run_as, secrets, door, tls)
+        broker._prepare()
         broker._child = Child.start(
             "mosquitto",
             [str(program), "-c", str(home.broker / "mosquitto.conf")],
@@ -152,6 +216,7 @@ class Mosquitto:
             cwd=home.broker,
             log=home.logs / "mosquitto.log",
         )
+        raise_files(broker.child.pid)
         try:
             await _listens(broker.child, client_host(host), port)
         except BaseException:
@@ -159,19 +224,27 @@ class Mosquitto:
             raise
         return broker
 
-    def urls(self, host: str, port: int) -> tuple[str, str]:
+    def urls(self) -> tuple[str, str]:
         """The server's and the simulators' address."""
         server, simulator = (
-            mqtt_url(name, self._secrets[name], host, port) for name in (SERVER_NAME, SIMULATOR_NAME)
+            mqtt_url(name, self._secrets[name], self._door.host, self._door.port)
+            for name in (SERVER_NAME, SIMULATOR_NAME)
         )
         return server, simulator
 
-    def _prepare(self, host: str, port: int) -> None:
+    def _prepare(self) -> None:
         for folder in (self._home.broker, self._home.broker / "store"):
             folder.mkdir(exist_ok=True)
             give_tree(folder, self._run_as)
             give(folder, self._run_as, 0o700)
-        conf = render_conf(template_path().read_text(), places(self._home, host, port))
+        if self._tls is not None:
+            self._tls.prepare()
+        limit = bounded_connections(self._door.max_connections)
+        tls = None if self._tls is None else self._tls.settings(limit)
+        found = places(self._home, self._door.host, self._door.port, limit, tls)
+        conf = render_conf(template_path().read_text(), found)
+        if self._door.count_denied:
+            conf += "log_type debug\n"
         write_private(self._home.broker / "mosquitto.conf", conf, self._run_as)
         if not self._accounts_are_ours():
             self._write([])
@@ -186,14 +259,36 @@ class Mosquitto:
             return False
         return all(is_password(secret, kept.get(name, "")) for name, secret in self._secrets.items())
 
-    def write_accounts(self, accounts: Sequence[BrokerAccount]) -> None:
-        """Let exactly these accounts in, beside the server's and the simulators' own.
+    async def write_accounts(
+        self, accounts: Sequence[BrokerAccount], revoked: Sequence[Revoked] = ()
+    ) -> None:
+        """Let exactly these accounts in, beside the server's and the simulators' own, and no revoked certificate.
 
-        The running broker reads the files a moment later; connected clients whose
-        account is gone are cut off then.
+        On SIGHUP the broker reads the files and itself cuts off clients that came in
+        by a password which holds no more. One that came in by a certificate it leaves
+        connected, with nothing it may write or read: those we take over by their client
+        id, which is the device's id there.
         """
+        gone = self._names() - {account.username for account in accounts} - set(self._secrets)
+        newly = self._tls.write_list(revoked) if self._tls is not None else set()
         self._write(accounts)
         self.child.signal(signal.SIGHUP)
+        if self._tls is not None and self._tls.listener.login == "certificate":
+            await self._cut_off(gone | {each.device for each in revoked if each.serial in newly})
+
+    def _names(self) -> set[str]:
+        try:
+            return set(parse_passwords((self._home.broker / "passwords").read_text()))
+        except OSError:
+            return set()
+
+    async def _cut_off(self, client_ids: Iterable[str]) -> None:
+        """End these clients' connections. Twice: the first may come before the broker has read its files."""
+        ids = sorted(client_ids)
+        for pause_s in (0.0, TAKE_OVER_AGAIN_S):
+            if ids:
+                await asyncio.sleep(pause_s)
+                await take_over(self.urls()[0], ids)
 
     def _write(self, accounts: Sequence[BrokerAccount]) -> None:
         everybody = [

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from db.credentials import Revoked
 from domain.errors import EmbeddedError
 from server.embedded import packages, programs
 from server.embedded.broker_accounts import BrokerAccount
@@ -24,12 +25,13 @@ from server.embedded.home import (
     record_urls,
     running_urls,
 )
-from server.embedded.mosquitto import Mosquitto, clear_the_way
+from server.embedded.mosquitto import DoorSettings, Mosquitto, clear_the_way
 from server.embedded.packages import Progress, quiet
 from server.embedded.postgres import Postgres, data_major
 from server.embedded.privileges import RunAs, choose_user, require_change, with_access
 from server.embedded.process import in_thread, trim_log
 from server.embedded.programs import Programs
+from server.embedded.tls import TlsListener
 
 __all__ = ["EmbeddedStack", "EmbeddedUrls", "embedded_stack", "running_urls"]
 
@@ -44,12 +46,13 @@ class EmbeddedStack:
         self._broker = broker
         self._children = [part.child for part in (postgres, broker) if part is not None]
         self.logs = [child.log for child in self._children]
+        self.broker_log = None if broker is None else broker.child.log
 
-    def write_accounts(self, accounts: Sequence[BrokerAccount]) -> None:
+    async def write_accounts(self, accounts: Sequence[BrokerAccount], revoked: Sequence[Revoked] = ()) -> None:
         """Let exactly these devices and gateways into the broker (see `Mosquitto.write_accounts`)."""
         if self._broker is None:
             raise EmbeddedError("the broker is not ours: make the accounts where GRIDPULSE_MQTT_URL points")
-        self._broker.write_accounts(accounts)
+        await self._broker.write_accounts(accounts, revoked)
 
     async def wait_failed(self) -> str:
         """Wait until a service ends that should not; why it did. Without services: forever."""
@@ -68,6 +71,9 @@ async def embedded_stack(
     broker: bool,
     mqtt_host: str,
     mqtt_port: int,
+    mqtt_max_connections: int = 16_000,
+    mqtt_tls: TlsListener | None = None,
+    mqtt_count_denied: bool = False,
     progress: Progress | None = None,
 ) -> AsyncIterator[EmbeddedStack]:
     """Run a private database and/or broker for as long as the block lasts.
@@ -79,6 +85,7 @@ async def embedded_stack(
         yield EmbeddedStack(EmbeddedUrls(None, None, None), None, None)
         return
     place = Home.at(home)
+    door = DoorSettings(mqtt_host, mqtt_port, mqtt_max_connections, mqtt_tls, mqtt_count_denied)
     run_as = choose_user(os.geteuid())
     require_change(run_as)
     place.create(run_as)
@@ -87,17 +94,17 @@ async def embedded_stack(
         await in_thread(_least_right, run_as, place, [])
         if broker:
             # Before anything is fetched: the commonest obstacle, and the quickest to name.
-            await clear_the_way(place, mqtt_host, mqtt_port)
+            await clear_the_way(place, door)
         found = await _find_programs(place, run_as, database, broker, progress or quiet)
         run_as = await in_thread(_least_right, run_as, place, found.folders())
-        running = await _start(stack, place, found, run_as, mqtt_host, mqtt_port)
+        running = await _start(stack, place, found, run_as, door)
         stack.callback(forget_urls, place)
         record_urls(place, running.urls)
         yield running
 
 
 async def _start(
-    stack: AsyncExitStack, home: Home, found: Programs, run_as: RunAs, host: str, port: int
+    stack: AsyncExitStack, home: Home, found: Programs, run_as: RunAs, door: DoorSettings
 ) -> EmbeddedStack:
     """Start the database, then the broker; they are stopped in the opposite order."""
     postgres = mosquitto = None
@@ -107,9 +114,9 @@ async def _start(
         stack.push_async_callback(postgres.stop)
         database_url = postgres.url
     if found.mosquitto is not None:
-        mosquitto = await Mosquitto.start(home, found.mosquitto, run_as, host, port)
+        mosquitto = await Mosquitto.start(home, found.mosquitto, run_as, door)
         stack.push_async_callback(mosquitto.stop)
-        server_url, simulator_url = mosquitto.urls(host, port)
+        server_url, simulator_url = mosquitto.urls()
     running = EmbeddedStack(EmbeddedUrls(database_url, server_url, simulator_url), postgres, mosquitto)
     watch = asyncio.create_task(_bound_logs(running.logs), name="embedded logs")
     stack.push_async_callback(_cancelled, watch)

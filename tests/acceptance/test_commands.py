@@ -15,7 +15,7 @@ pytestmark = pytest.mark.stack
 COMMANDS = (
     "up", "migrate", "import", "simulate", "replay", "record", "load", "exercise list", "exercise purge", "ledger",
     "token", "doctor", "user add", "user list", "user disable", "device add", "device list", "device disable",
-    "device password",
+    "device password", "device revoke", "device show", "ca init", "ca server", "ca device", "ca list", "ca revoke",
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from domain.clock import from_us, iso
 from domain.errors import NotAllowed, TransitionRefused, VersionConflict
 from domain.people import Actor
 from domain.places import UNKNOWN_PLACE, Duty, Place
+from server.embedded.broker_accounts import hash_password as hash_device_password
 from tests.fix_stack import free_port
 
 MACHONG = "441900126"
@@ -227,7 +228,7 @@ async def run_house(pool: Pool, database_url: str, **hub_options: Any) -> AsyncI
     ports = ApiPorts(
         pool=pool, hub=hub, act=writer.act, locate=locate, route=route,
         place_device=lambda address_id, lon, lat: place_at(None) if lon is None else locate([lon], [lat])[0],
-        readiness=readiness, now_us=now_us, demo=True,
+        readiness=readiness, now_us=now_us, demo=True, hash_device_password=hash_device_password,
     )  # fmt: skip
     async with pool.connection() as conn:
         tokens = await make_users(conn)

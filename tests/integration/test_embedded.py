@@ -180,7 +180,7 @@ async def test_the_database_is_durable_silent_and_private(home: Path) -> None:
         assert owners
         assert 0 not in owners
         with pytest.raises(EmbeddedError, match="GRIDPULSE_MQTT_URL"):
-            stack.write_accounts([])
+            await stack.write_accounts([])
 
 
 def add_settings(home: Path, text: str) -> None:
@@ -342,7 +342,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(home: Path) -> None:
 async def brokered(home: Path, *accounts: BrokerAccount) -> AsyncIterator[EmbeddedStack]:
     """A broker with accounts; all have the password ``pw``."""
     async with run_embedded(home, database=False) as stack:
-        stack.write_accounts(accounts)
+        await stack.write_accounts(accounts)
         for account in accounts:
             await _until_let_in(stack, account.username)
         yield stack
@@ -434,7 +434,7 @@ async def _until_cut_off(stack: EmbeddedStack, name: str) -> None:
     """Taken off the list while connected."""
     with contextlib.suppress(aiomqtt.MqttError):
         async with client(stack.urls.mqtt_url, name=name, password="pw") as device, asyncio.timeout(10):
-            stack.write_accounts([])
+            await stack.write_accounts([])
             await anext(device.messages)
 
 

@@ -40,6 +40,7 @@ def test_a_device() -> None:
             lat=23.02,
             datum_given="wgs84",
             address_id="4419000030010100001000000",
+            building="4419000030010100001",
             building_class="sensitive",
             mount="top_floor",
             period_s=1.5,
@@ -218,3 +219,29 @@ def test_cells() -> None:
 def test_a_document_that_is_no_geojson(content: bytes, reason: str) -> None:
     with pytest.raises(ImportFileError, match=reason):
         parse_regions(content, "wgs84")
+
+
+def test_building_floor_and_calibration_of_a_device() -> None:
+    head = "id,kind,address_id,building,floor,calibration\n"
+    good = 'A,tilt,,4419000030010100001,-1,"{""x"": {""scale"": 2}}"\n'
+    device = parse_devices((head + good).encode()).rows[0]
+    assert (device.building, device.floor) == ("4419000030010100001", -1)
+    assert device.calibration == {"x": {"scale": 2.0, "offset": 0.0, "unit": "", "date": None}}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("A,tilt,,441900,,", "first 19 digits"),
+        ("A,tilt,4419000030010100001000000,4419000030010100002,,", "not the one of address"),
+        ("A,tilt,,,1.5,", "whole number"),
+        ("A,tilt,,,999,", "floor"),
+        ("A,tilt,,,,scale=2", "not JSON"),
+        ('A,tilt,,,,"{""x"": {""scale"": 0}}"', "scale of 0"),
+    ],
+)
+def test_details_that_cannot_be_are_told_with_their_line(row: str, reason: str) -> None:
+    parsed = parse_devices(f"id,kind,address_id,building,floor,calibration\n{row}\n".encode())
+    assert parsed.rows == []
+    assert parsed.problems[0].where == "line 2"
+    assert reason in parsed.problems[0].reason

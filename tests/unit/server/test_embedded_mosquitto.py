@@ -1,3 +1,4 @@
+import resource
 import socket
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 from domain.errors import EmbeddedError
 from server.embedded.home import Home
 from server.embedded.mosquitto import (
+    FILES_KEPT,
+    bounded_connections,
     client_host,
     mqtt_url,
     places,
@@ -13,6 +16,8 @@ from server.embedded.mosquitto import (
     require_free_port,
     template_path,
 )
+from server.embedded.privileges import RunAs
+from server.embedded.tls import BrokerTls, Login, TlsListener
 
 HOME = Home(Path("/h o m e"))
 
@@ -37,14 +42,40 @@ def test_a_setting_that_stands_twice_is_put_once() -> None:
 
 def test_the_repositorys_file_is_the_brokers_configuration() -> None:
     template = settings(template_path().read_text())
-    made = settings(render_conf(template_path().read_text(), places(HOME, "127.0.0.1", 1999)))
+    made = settings(render_conf(template_path().read_text(), places(HOME, "127.0.0.1", 1999, 500)))
     # Nothing is added that the file does not name, and nothing of it is lost.
     assert [name for name, _ in made] == [name for name, _ in template]
     changed = {name for (name, a), (_, b) in zip(template, made, strict=True) if a != b}
-    assert changed == {"listener", "password_file", "acl_file", "persistence_location", "pid_file"}
+    assert changed == {"port", "max_connections", "password_file", "acl_file", "persistence_location", "pid_file"}
     values = dict(made)
-    assert values["listener"] == "1999 127.0.0.1"
+    assert (values["port"], values["bind_address"], values["max_connections"]) == ("1999", "127.0.0.1", "500")
     assert values["persistence_location"] == "/h o m e/broker/store/"
+
+
+def test_with_tls_the_default_listener_is_the_one_strangers_reach(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.broker.mkdir()
+    logins: list[tuple[Login, bool]] = [("certificate", True), ("password", False)]
+    for login, by_certificate in logins:
+        tls = BrokerTls(home.tls, home.broker, TlsListener("0.0.0.0", 8883, login), RunAs("me", None, None))
+        text = render_conf(template_path().read_text(), places(home, "127.0.0.1", 1999, 500, tls.settings(500)))
+        made = settings(text)
+        names = [name for name, _ in made]
+        assert len(names) - len(set(names)) == 2, "log_type stands three times, nothing else twice"
+        # What follows a "listener" is about that listener: it must be the last, or plain would be TLS.
+        assert made[-1] == ("listener", "1999 127.0.0.1")
+        values = dict(made)
+        assert (values["port"], values["bind_address"], values["max_connections"]) == ("8883", "0.0.0.0", "500")
+        assert values["use_username_as_clientid"] == "true"
+        assert ("require_certificate" in values, "use_identity_as_username" in values) == (by_certificate,) * 2
+
+
+def test_a_limit_leaves_the_broker_files_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
+    assert bounded_connections(100) == 100
+    assert bounded_connections(16_000) == 4096 - FILES_KEPT
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, resource.RLIM_INFINITY))
+    assert bounded_connections(16_000) == 16_000
 
 
 def test_the_settings_that_keep_messages() -> None:
