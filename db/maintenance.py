@@ -1,8 +1,10 @@
 """Chunks made ahead and dropped in time, by our own scheduler on both editions.
 
-One process does it at a time (an advisory lock), each table on its own, with a
-short lock timeout so that ingest never waits for a drop: what could not be
-locked now is tried again on the next round.
+One process does it at a time (an advisory lock), each table on its own. A drop first
+keeps writers away from its table, for as long as it takes: TimescaleDB's own catalogue
+is otherwise locked in one order by who drops a chunk and in another by who makes one.
+A short lock timeout bounds that wait; what could not be locked now is tried again on
+the next round.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from db.pool import Connection
 log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = "2s"
+DROP_LOCK_TIMEOUT = "500ms"
 EVERY_S = 3600.0
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 UNLOCK = "SELECT pg_advisory_unlock(%s)"
+OLD_CHUNKS = "SELECT count(*) FROM show_chunks(%s::regclass, older_than => %s::timestamptz)"
+KEEP_WRITERS_AWAY = "LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE"
 DROP_CHUNKS = "SELECT drop_chunks(%s::regclass, older_than => %s::timestamptz)"
 DELETE_OLD = {
     "quarantine": "DELETE FROM quarantine WHERE received_at < %s",
@@ -30,6 +35,14 @@ DELETE_OLD = {
     "camera_event": "DELETE FROM camera_event WHERE time < %s",
     "seq_gap": "DELETE FROM seq_gap WHERE opened_at < %s",
 }
+# Readings go once they are in the rollups, and from then on their hours are not computed again.
+# Whoever recomputes holds the row; what waits for it too long is tried again on the next round.
+LET_READINGS_GO = """
+UPDATE rollup_progress SET raw_from = greatest(raw_from, date_trunc('hour', least(%s, through, (
+    SELECT min(hour) FROM rollup_dirty
+    WHERE hour >= coalesce(rollup_progress.raw_from, '-infinity'))), 'UTC'))
+RETURNING raw_from
+"""
 DELETE_SESSIONS = "DELETE FROM app_session WHERE expires_at < %s"
 
 # create_chunk() belongs to the community edition, so a sentinel row of the
@@ -53,11 +66,17 @@ class Retention:
     readings_days: float
     waveforms_days: float
     positions_days: float
+    minutes_days: float = 400.0
+    hours_days: float | None = None
+    """Rollups by minute and by hour; ``None`` = for good. Never shorter than the readings themselves."""
 
     def older_than(self, now: datetime) -> dict[str, datetime]:
         """Table → everything before this time goes."""
         readings = now - timedelta(days=self.readings_days)
-        return {
+        rollups = {"reading_1m": now - timedelta(days=max(self.minutes_days, self.readings_days))}
+        if self.hours_days is not None:
+            rollups["reading_1h"] = now - timedelta(days=max(self.hours_days, self.readings_days))
+        return rollups | {
             "reading": readings,
             "device_status": readings,
             "waveform": now - timedelta(days=self.waveforms_days),
@@ -95,10 +114,25 @@ async def drop_older(conn: Connection, table: str, before: datetime) -> int:
     try:
         if statement := DELETE_OLD.get(table):
             return (await conn.execute(statement.encode(), [before])).rowcount
-        return len(await (await conn.execute(DROP_CHUNKS, [table, before])).fetchall())
+        async with conn.transaction():
+            return await drop_chunks(conn, table, before)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         log.info("retention of %s waits for the next round: %s", table, error)
         return 0
+
+
+async def drop_chunks(conn: Connection, table: str, before: datetime) -> int:
+    """Drop the chunks that lie wholly before a time, in the transaction that is open."""
+    if table == "reading":
+        row = await (await conn.execute(LET_READINGS_GO, [before])).fetchone()
+        assert row is not None, "the migration made the row"
+        before = row[0]
+    old = await (await conn.execute(OLD_CHUNKS, [table, before])).fetchone()
+    if old is None or not old[0]:
+        return 0
+    await conn.execute("SELECT set_config('lock_timeout', %s, true)", [DROP_LOCK_TIMEOUT])
+    await conn.execute(KEEP_WRITERS_AWAY.format(table=table).encode())
+    return len(await (await conn.execute(DROP_CHUNKS, [table, before])).fetchall())
 
 
 async def make_ahead(conn: Connection, table: str, now: datetime) -> None:

@@ -29,3 +29,6 @@ SEQ_MISSING = Counter("gridpulse_seq_missing_total", "Numbers that devices skipp
 SEQ_FILLED = Counter("gridpulse_seq_filled_total", "Skipped numbers that came later")
 SEQ_GAPS_ENDED = Counter("gridpulse_seq_gaps_ended_total", "Gaps that ended: filled, lost or given up", ["outcome"])
 RESEND_ASKED = Counter("gridpulse_resend_asked_total", "Times devices were asked to send numbers again")
+ROLLUP_LAG_SECONDS = Gauge("gridpulse_rollup_lag_seconds", "Seconds since the end of what is rolled up")
+ROLLUP_DIRTY_HOURS = Gauge("gridpulse_rollup_dirty_hours", "Hours of devices to be rolled up again")
+ROLLUP_HOURS_REDONE = Counter("gridpulse_rollup_hours_redone_total", "Hours of devices rolled up again")

@@ -21,6 +21,7 @@ from domain.errors import SettingsError
 
 PREFIX = "GRIDPULSE_"
 READINGS_DAYS, WAVEFORMS_DAYS, POSITIONS_DAYS = 90.0, 30.0, 30.0
+MINUTES_DAYS = 400.0
 FILE = "gridpulse.toml"
 
 # Read by the test run and by the embedded stack's programs, not by the server.
@@ -46,6 +47,12 @@ class Settings(BaseModel):
     retention_days_readings: float | None = Field(None, gt=0, description="days readings are kept; 90")
     retention_days_waveforms: float | None = Field(None, gt=0, description="days waveforms are kept; 30")
     retention_days_positions: float | None = Field(None, gt=0, description="days positions are kept; 30")
+    retention_days_minutes: float | None = Field(
+        None, gt=0, description="days rollups by minute are kept, never shorter than readings; 400"
+    )
+    retention_days_hours: float | None = Field(
+        None, gt=0, description="days rollups by hour are kept, never shorter than readings; empty = for good"
+    )
 
     @field_validator("home")
     @classmethod
@@ -81,12 +88,14 @@ class Settings(BaseModel):
 
     @property
     def retention(self) -> Retention:
-        """The three retention times together."""
+        """The retention times together."""
         all_three = self.retention_days
         return Retention(
             self.retention_days_readings or all_three or READINGS_DAYS,
             self.retention_days_waveforms or all_three or WAVEFORMS_DAYS,
             self.retention_days_positions or all_three or POSITIONS_DAYS,
+            self.retention_days_minutes or MINUTES_DAYS,
+            self.retention_days_hours,
         )
 
 

@@ -44,6 +44,9 @@ from ingest.messages import Rules
 from ingest.quarantine.replay import QuarantineReplay
 from ingest.quarantine.store import QuarantineStore
 from ingest.registry import Registry
+from ingest.rollup.horizon import Horizon
+from ingest.rollup.service import RollupService
+from ingest.rollup.store import RollupStore
 from ingest.service import IngestService
 from ingest.session import MqttSession
 from ingest.store import IngestStore
@@ -229,7 +232,10 @@ async def build(
             await gaps.start()
             opened.push_async_callback(gaps.close)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
-            store = IngestStore(database_url)
+            horizon = Horizon()
+            rollups = RollupService(RollupStore(pool), horizon, now_us)
+            await rollups.start()
+            store = IngestStore(database_url, horizon)
             opened.push_async_callback(store.close)
             ingest = IngestService(session, store, registry, rules, sink)
             quarantine = QuarantineReplay(QuarantineStore(pool), ingest.take)
@@ -237,6 +243,7 @@ async def build(
                 ("broker session", session.run),
                 ("ingest", ingest.run),
                 ("gaps", gaps.run),
+                ("rollups", rollups.run),
                 ("quarantine", lambda: quarantine.follow(database_url)),
                 ("last seen", registry.keep_heard),
                 ("alert clock", lambda: tick(alerts)),
