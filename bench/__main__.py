@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "places", "route", "address_search")
+NAMES = ("alert_latency", "ingest_rate", "detectors", "fanout", "places", "route", "address_search", "rollups")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Chunks made ahead and dropped in time, by our own scheduler on both editions.
+"""Chunks sized, made ahead and dropped in time, by our own scheduler on both editions.
 
 One process does it at a time (an advisory lock), each table on its own. A drop first
 keeps writers away from its table, for as long as it takes: TimescaleDB's own catalogue
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import psycopg
 
 from db import locks
+from db.chunks import MEASURED, Chunk, chunk_length, rate_bytes_s
 from db.pool import Connection
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,19 @@ PREMAKE = {
     ),
     "position": "INSERT INTO position (time, device, lon, lat, seq, late) VALUES (%s, 0, 0, 0, -1, false)",
 }
-PREMAKE_STEP = {"reading": timedelta(days=1), "waveform": timedelta(hours=6), "position": timedelta(days=1)}
-PREMAKE_AHEAD = 2
+PREMAKE_AHEAD = timedelta(hours=12)
+"""Far enough for maintenance to miss some rounds; no further, because a chunk once made keeps its length."""
+LONGEST = {"reading": timedelta(days=1), "waveform": timedelta(hours=6), "position": timedelta(days=1)}
+SELECT_LENGTH = """
+SELECT time_interval FROM timescaledb_information.dimensions
+WHERE hypertable_schema = current_schema() AND hypertable_name = %s
+"""
+SELECT_CHUNKS = """
+SELECT range_start, range_end, pg_total_relation_size(format('%%I.%%I', chunk_schema, chunk_name)::regclass)
+FROM timescaledb_information.chunks
+WHERE hypertable_schema = current_schema() AND hypertable_name = %s AND range_start < %s AND range_end > %s
+"""
+SET_LENGTH = "SELECT set_chunk_time_interval(%s::regclass, %s::interval)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,7 @@ async def maintain(conn: Connection, retention: Retention, now: datetime) -> dic
         }
         await conn.execute(DELETE_SESSIONS, [now])
         for table in PREMAKE:
-            await make_ahead(conn, table, now)
+            await make_ahead(conn, table, now, await fit_length(conn, table, now))
         return removed
     finally:
         await conn.execute(UNLOCK, [locks.MAINTENANCE])
@@ -135,9 +147,28 @@ async def drop_chunks(conn: Connection, table: str, before: datetime) -> int:
     return len(await (await conn.execute(DROP_CHUNKS, [table, before])).fetchall())
 
 
-async def make_ahead(conn: Connection, table: str, now: datetime) -> None:
-    """Make the chunks of now and the next intervals before traffic reaches them."""
-    for step in range(PREMAKE_AHEAD + 1):
+async def fit_length(conn: Connection, table: str, now: datetime) -> timedelta:
+    """Let the next chunks be as long as the traffic of the last day allows; returns their length."""
+    row = await (await conn.execute(SELECT_LENGTH, [table])).fetchone()
+    assert row is not None, "the migration made the hypertable"
+    current: timedelta = row[0]
+    rows = await (await conn.execute(SELECT_CHUNKS, [table, now, now - MEASURED])).fetchall()
+    rate = rate_bytes_s([Chunk(*row) for row in rows], now)
+    if rate is None or (length := chunk_length(rate, LONGEST[table], current)) == current:
+        return current
+    try:
+        await conn.execute(SET_LENGTH, [table, length])
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        log.info("the length of %s's chunks stays for now: %s", table, error)
+        return current
+    log.info("chunks of %s are %s long from now on, before %s", table, length, current)
+    return length
+
+
+async def make_ahead(conn: Connection, table: str, now: datetime, length: timedelta) -> None:
+    """Make the chunks of now and the next hours before traffic reaches them."""
+    ahead = [now + step * length for step in range(PREMAKE_AHEAD // length + 1)]
+    for at in [*ahead, now + PREMAKE_AHEAD]:
         async with conn.transaction():
-            await conn.execute(PREMAKE[table].encode(), [now + step * PREMAKE_STEP[table]])
+            await conn.execute(PREMAKE[table].encode(), [at])
             await conn.execute(f"DELETE FROM {table} WHERE device = 0".encode())

@@ -214,8 +214,11 @@ class IngestStore:
                 )  # fmt: skip
                 stored[index] = cursor.rowcount > 0
             if len(marks):
-                hour = {"device": ("int4", marks.device), "hour": ("timestamptz", marks.hour_us)}
-                await copy_columns(cursor, "rollup_dirty", hour)
+                await copy_columns(
+                    cursor,
+                    "rollup_dirty",
+                    {"device": ("int4", marks.device), "hour": ("timestamptz", marks.hour_us)},
+                )
             await self._quarantine(cursor, refused)
             await self._ledger(cursor, account.columns(rows, stored, refused))
         return Stored(stored, *counts, staged)

@@ -324,7 +324,7 @@ async def test_a_purged_run_leaves_no_rollups(house: House) -> None:
         assert await house.rows(f"SELECT DISTINCT device FROM {table}") == [(key,)]
 
 
-async def test_retention_and_rollups_beside_ingest_lose_nothing_and_know_no_deadlock(house: House, database_url: str) -> None:
+async def test_retention_and_rollups_beside_ingest_know_no_deadlock(house: House, database_url: str) -> None:
     """Old and new readings all the time, chunks dropped all the time: no deadlock, all new ones there."""
     keep = Retention(readings_days=90, waveforms_days=30, positions_days=30)
     done = asyncio.Event()
