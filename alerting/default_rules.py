@@ -34,6 +34,12 @@ def _camera(event: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
     return {"id": name, "detector": "camera_event", "kind": name, "settings": settings}
 
 
+def _device(fault: str, detector: str, zh: str, en: str, **more: Any) -> dict[str, Any]:
+    """A fault of the sensor itself: for who looks after it, never for responders."""
+    settings = {"title": {"zh": zh, "en": en}, **more}
+    return {"id": f"device.{fault}", "detector": detector, "kind": f"device.{fault}", "settings": settings}
+
+
 DEFAULT_RULES: list[dict[str, Any]] = [
     {
         "id": "vibration.limit", "detector": "vibration_limit", "kind": "vibration.limit",
@@ -74,4 +80,11 @@ DEFAULT_RULES: list[dict[str, Any]] = [
         "id": "truck.uncovered", "detector": "vehicle_cover", "kind": "truck.uncovered",
         "settings": {"title": {"zh": "渣土车未密闭", "en": "Muck truck drives uncovered"}},
     },
+    _device("silent", "silence", "设备失联", "Device is silent"),
+    _device("stuck", "stuck", "读数不变", "Sensor is stuck"),
+    _device("flat", "flatline", "波形无变化", "Waveform is flat"),
+    _device("noisy", "noisy", "读数噪声过大", "Sensor is noisy"),
+    _device("range", "physical_range", "读数不合理", "Impossible values"),
+    _device("clock", "clock_skew", "设备时钟不准", "Device clock is wrong"),
+    _device("battery", "battery", "电池电量低", "Battery is low"),
 ]  # fmt: skip

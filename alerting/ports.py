@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from alerting.detectors.base import Rule
 from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.rota import Rota
 from alerting.lifecycle import Change
-from alerting.rules import Rule
 from domain.alerts import Alert
 
 Pair = tuple[str, int]

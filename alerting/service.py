@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 from alerting import lifecycle
 from alerting.detectors.bank import DetectorBank
+from alerting.detectors.base import Rule
 from alerting.dispatch.duties import Asked, Routing
 from alerting.dispatch.matters import kind_of, matter_of
 from alerting.dispatch.rota import OnDuty, Rota
@@ -34,7 +35,6 @@ from alerting.metrics import ALERTS_RAISED, DETECTIONS, DETECTIONS_IGNORED, WRIT
 from alerting.neighbours import explained, with_neighbours
 from alerting.ports import AlertStore, Pair, Stale, Write
 from alerting.replacing import own_point, replaced
-from alerting.rules import Rule
 from alerting.ulid import ulid
 from domain.alerts import Alert, Detection
 from domain.devices import Device

@@ -17,6 +17,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from alerting.default_rules import DEFAULT_RULES
+from alerting.detectors.base import Rule
 from alerting.dispatch.defaults import DEFAULT_DUTIES
 from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.matters import MATTERS
@@ -24,7 +25,7 @@ from alerting.dispatch.rota import Rota
 from alerting.duty_store import read_context, read_in_force, read_stamp
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
-from alerting.rules import Rule, parse_rules
+from alerting.rules import parse_rules
 from db import locks
 from db.pool import Pool, unavailable
 from domain.alerts import Alert

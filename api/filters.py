@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from domain.alerts import SEVERITIES
 from domain.errors import PayloadError
+from domain.people import Actor
 
 VALUES_MAX = 1000
 """Most values of one field of a filter."""
@@ -39,7 +40,8 @@ class AlertFilter:
 
     ``grid``: prefixes of 15-digit cell codes (a village code is one); ``kind``: whole
     kinds, or a prefix with ``*`` at the end; ``bbox``: west, south, east, north;
-    ``exercise``: None = real alerts only, ``any`` = all, else the run's own.
+    ``exercise``: None = real alerts only, ``any`` = all, else the run's own;
+    ``without``: prefixes with ``*`` of kinds that are left out.
     """
 
     severity: tuple[int, ...] = ()
@@ -48,6 +50,11 @@ class AlertFilter:
     kind: tuple[str, ...] = ()
     bbox: tuple[float, float, float, float] | None = None
     exercise: str | None = None
+    without: tuple[str, ...] = ()
+
+    def for_eyes_of(self, actor: Actor) -> AlertFilter:
+        """The filter without the kinds the account is not to be bothered with, unless it asks for them by name."""
+        return self if self.kind else replace(self, without=actor.blind_to)
 
     def matches(self, alert: AlertFacts) -> bool:
         """Whether the alert passes."""
@@ -57,6 +64,7 @@ class AlertFilter:
             and (not self.town or alert.town in self.town)
             and (not self.grid or (alert.grid or "").startswith(self.grid))
             and (not self.kind or any(kind_matches(alert.kind, wanted) for wanted in self.kind))
+            and not any(kind_matches(alert.kind, unwanted) for unwanted in self.without)
             and (self.bbox is None or inside(self.bbox, alert.lon, alert.lat))
         )
 
@@ -73,6 +81,7 @@ class AlertFilter:
             "grid": list(self.grid) or None,
             "kind": [k for k in self.kind if not k.endswith("*")] or ([] if self.kind else None),
             "kind_prefix": [k[:-1] for k in self.kind if k.endswith("*")],
+            "without_prefix": [k.removesuffix("*") for k in self.without],
             "west": west, "south": south, "east": east, "north": north,
             "exercise": self.exercise,
         }  # fmt: skip

@@ -167,7 +167,7 @@ class Hub:
         """Snapshot or replay, then live. The caller waits, so that answers come in the order asked."""
         if self.newest is None:
             await self.begin()
-        subscription = self.dispatcher.add(client, wanted.id, wanted.filter)
+        subscription = self.dispatcher.add(client, wanted.id, wanted.filter.for_eyes_of(client.actor))
         client.subscriptions[wanted.id] = subscription
         try:
             if wanted.since is None:

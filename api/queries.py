@@ -102,6 +102,8 @@ AND (%(grid)s::text[] IS NULL
 AND (%(kind)s::text[] IS NULL OR kind = ANY (%(kind)s)
      OR EXISTS (SELECT 1 FROM unnest(%(kind_prefix)s::text[]) AS k (prefix)
                 WHERE starts_with(alert.kind, k.prefix)))
+AND NOT EXISTS (SELECT 1 FROM unnest(%(without_prefix)s::text[]) AS w (prefix)
+                WHERE starts_with(alert.kind, w.prefix))
 AND (%(west)s::float8 IS NULL
      OR ((body #>> '{location,lon}')::float8 BETWEEN %(west)s AND %(east)s
          AND (body #>> '{location,lat}')::float8 BETWEEN %(south)s AND %(north)s))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import translate
 
 from db.pool import Connection
 from domain.devices import Device
@@ -45,6 +47,10 @@ FROM device ORDER BY key
 """
 
 SELECT_KEYS = SELECT_ALL.replace("ORDER BY", "WHERE key = ANY(%s) ORDER BY")
+
+GATEWAYS = "SELECT username, children FROM broker_account WHERE gateway AND NOT disabled"
+
+EVERYTHING = "*"
 
 DISABLE = "UPDATE device SET disabled = %s, updated_at = now() WHERE id = %s AND run IS NULL RETURNING key"
 
@@ -115,7 +121,32 @@ async def load_devices(conn: Connection, keys: Sequence[int] | None = None) -> l
         await cursor.execute(SELECT_ALL)
     else:
         await cursor.execute(SELECT_KEYS, [list(keys)])
-    return [Device(*row) for row in await cursor.fetchall()]
+    devices = [Device(*row) for row in await cursor.fetchall()]
+    parents = parents_of(devices, await gateways(conn))
+    return [replace(d, parent=parents[d.key]) if d.key in parents else d for d in devices]
+
+
+async def gateways(conn: Connection) -> list[tuple[str, list[str]]]:
+    """Gateways and the children each is named to speak for."""
+    cursor = await conn.execute(GATEWAYS)
+    return [(str(name), list(children)) for name, children in await cursor.fetchall()]
+
+
+def parents_of(devices: Sequence[Device], named: Sequence[tuple[str, Sequence[str]]]) -> dict[int, int]:
+    """Child key → gateway key, for real devices that exactly one gateway is named to speak for.
+
+    A gateway that speaks for all (``*``) explains nothing about any one.
+    """
+    by_id = {device.id: device.key for device in devices if device.run is None}
+    found: dict[int, set[int]] = {}
+    for gateway, children in named:
+        if gateway not in by_id or EVERYTHING in children:
+            continue
+        globs = [re.compile(translate(child)).match for child in children if set(child) & set("*?[")]
+        matched = [id_ for id_ in by_id if any(match(id_) for match in globs)] if globs else []
+        for id_ in {*(child for child in children if child in by_id), *matched} - {gateway}:
+            found.setdefault(by_id[id_], set()).add(by_id[gateway])
+    return {child: gateways.pop() for child, gateways in found.items() if len(gateways) == 1}
 
 
 async def set_disabled(conn: Connection, device_id: str, disabled: bool) -> bool:

@@ -13,7 +13,8 @@ class Device:
     """One registered device, camera or vehicle.
 
     ``key``: row number everywhere; ``run``: the exercise it belongs to, or None;
-    ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``.
+    ``lon``, ``lat``: WGS-84 degrees; ``mount``: ``foundation`` or ``top_floor``;
+    ``parent``: the key of the gateway that speaks for it, if one gateway alone is named to.
     """
 
     key: int
@@ -28,3 +29,4 @@ class Device:
     mount: str = "foundation"
     period_s: float | None = None
     disabled: bool = False
+    parent: int | None = None

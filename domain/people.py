@@ -24,3 +24,8 @@ class Actor:
         city's accounts see it.
         """
         return not self.area or any(code is not None and code.startswith(self.area) for code in codes)
+
+    @property
+    def blind_to(self) -> tuple[str, ...]:
+        """Kinds of alerts this account is never bothered with: faults of devices are their maintainer's."""
+        return ("device.*",) if self.role == "responder" else ()

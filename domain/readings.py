@@ -44,6 +44,13 @@ class Readings:
     def __len__(self) -> int:
         return len(self.device)
 
+    def take(self, which: Bool | Int64) -> Readings:
+        """Some of the rows, by mask or position."""
+        return Readings(
+            self.device[which], self.metric[which], self.time_us[which], self.value[which], self.seq[which],
+            self.received_us[which], self.late[which],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Waveforms:

@@ -1,22 +1,19 @@
 """All detectors of the enabled rules, fed with one block.
 
-This is the one place that knows which detector reads which part of a block.
-Pure: a block in, detections out.
+Pure: a block in, detections out. A reading that cannot be (``physical_range``) is
+shown only to detectors that look at the sensor itself: -127 °C is no cold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from alerting.detectors.camera_events import CameraEvents
-from alerting.detectors.sta_lta import StaLta
-from alerting.detectors.threshold import Threshold
-from alerting.detectors.vehicle_cover import VehicleCover
-from alerting.detectors.vibration_limit import VibrationLimit
-from alerting.rules import Rule
+from alerting.detectors.base import Detector, DeviceOf, Rule
+from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.physical_range import PhysicalRange
 from domain.alerts import Alert, Detection
-from domain.devices import Device
-from domain.readings import Block, Readings
+from domain.readings import Block
 
 
 class DetectorBank:
@@ -26,74 +23,41 @@ class DetectorBank:
     at any time and are picked up with the next block.
     """
 
-    def __init__(
-        self,
-        rules: Sequence[Rule],
-        device: Callable[[int], Device | None],
-        metric_names: Callable[[], Sequence[str]],
-    ) -> None:
-        live = [rule for rule in rules if rule.enabled]
+    def __init__(self, rules: Sequence[Rule], device: DeviceOf, metric_names: Callable[[], Sequence[str]]) -> None:
         self._metric_names = metric_names
         self._keys: dict[str, int] = {}
         self._names: Sequence[str] = ()
         self._known = 0
-        self.thresholds = [Threshold(r) for r in live if r.detector == "threshold"]
-        self.limits = [VibrationLimit(r, device) for r in live if r.detector == "vibration_limit"]
-        self.shaking = [StaLta(r) for r in live if r.detector == "sta_lta"]
-        self.cameras = [CameraEvents(r) for r in live if r.detector == "camera_event"]
-        self.covers = [VehicleCover(r) for r in live if r.detector == "vehicle_cover"]
+        self.detectors: dict[str, Detector] = {
+            rule.id: DETECTORS[rule.detector].make(rule, device) for rule in rules if rule.enabled
+        }
 
     def feed(self, block: Block) -> list[Detection]:
         """What the block's rows made known; in event order per device and rule."""
+        metrics = self._metric_keys()
+        measured = self._measured(block, metrics)
         found: list[Detection] = []
-        if len(block.readings):
-            found += self._feed_readings(block.readings)
-        for packets in block.waveforms:
-            for limit in self.limits:
-                found += limit.feed_waveforms(packets)
-            for shaking in self.shaking:
-                found += shaking.feed(packets)
-        if block.camera_events:
-            for camera in self.cameras:
-                found += camera.feed(block.camera_events)
-        if block.positions:
-            for cover in self.covers:
-                found += cover.feed(block.positions)
+        for detector in self.detectors.values():
+            sees_all = DETECTORS[detector.rule.detector].sees_all
+            found += detector.detect(block if sees_all else measured, metrics)
         return found
+
+    def _measured(self, block: Block, metrics: Mapping[str, int]) -> Block:
+        """The block without readings that cannot be."""
+        for detector in self.detectors.values():
+            if isinstance(detector, PhysicalRange) and len(block.readings):
+                impossible = detector.impossible(block.readings, metrics)
+                if impossible.any():
+                    block = replace(block, readings=block.readings.take(~impossible))
+        return block
 
     def restore(self, alert: Alert, newest_us: int, episode_us: int) -> None:
         """Tell the detector of an active alert's rule that the episode goes on."""
-        key, severity = alert.device, alert.severity
-        for threshold in self.thresholds:
-            if threshold.rule.id == alert.rule:
-                threshold.restore(key, episode_us, newest_us, severity, alert.value)
-        for limit in self.limits:
-            if limit.rule.id == alert.rule:
-                limit.restore(key, episode_us, newest_us, severity, alert.value, alert.limit)
-        for shaking in self.shaking:
-            if shaking.rule.id == alert.rule:
-                shaking.restore(key, episode_us, newest_us, severity, alert.value)
-        for camera in self.cameras:
-            if camera.rule.id == alert.rule:
-                camera.restore(key, episode_us, newest_us, severity, alert.evidence.get("features", {}))
-        for cover in self.covers:
-            if cover.rule.id == alert.rule:
-                cover.restore(key, episode_us, newest_us)
+        detector = self.detectors.get(alert.rule)
+        if detector is not None:
+            detector.resume(alert, episode_us, newest_us)
 
-    def _feed_readings(self, readings: Readings) -> list[Detection]:
-        keys = self._metric_keys()
-        found: list[Detection] = []
-        for threshold in self.thresholds:
-            metric = keys.get(threshold.settings.metric)
-            if metric is not None:
-                found += threshold.feed(readings, metric)
-        for limit in self.limits:
-            ppv = keys.get(limit.settings.ppv_metric)
-            if ppv is not None:
-                found += limit.feed_readings(readings, ppv, keys.get(limit.settings.freq_metric))
-        return found
-
-    def _metric_keys(self) -> dict[str, int]:
+    def _metric_keys(self) -> Mapping[str, int]:
         names = self._metric_names()
         if names is not self._names or len(names) != self._known:
             self._names = names

@@ -8,14 +8,32 @@ camera. Camera events are rare, so this is plain Python, one object per camera.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
 from alerting.detectors.rows import is_late
-from alerting.rules import CameraSettings, Rule
-from domain.alerts import Detection
-from domain.readings import CameraEvent
+from domain.alerts import Alert, Detection
+from domain.readings import Block, CameraEvent
+
+
+class CameraSettings(RuleSettings):
+    """One type of camera event: the score it needs, and its severities by score."""
+
+    type: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    score_min: Annotated[float, Field(ge=0, le=1)] = 0.5
+    severity: Severity = 3
+    score_severity: dict[Severity, Annotated[float, Field(ge=0, le=1)]] = Field({})
+    stale_s: Positive = 300.0
+
+    def words(self) -> Words:
+        """The rule in words."""
+        scores = [f"{self.severity}: score ≥ {self.score_min:g}"]
+        scores += [f"{k}: ≥ {level:g}" for k, level in sorted(self.score_severity.items(), reverse=True)]
+        return Words(f"camera events of type `{self.type}`", ", ".join(scores), "the event's end")
 
 
 @dataclass(slots=True)
@@ -38,6 +56,15 @@ class CameraEvents:
         self.settings = rule.settings
         self._scenes: dict[int, _Scene] = {}
         self._newest: dict[tuple[int, str], int] = {}
+
+    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the block's camera events."""
+        return self.feed(block.camera_events) if block.camera_events else []
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+        """Take up an alert's episode after a restart."""
+        features = alert.evidence.get("features", {})
+        self.restore(alert.device, episode_us, newest_us, alert.severity, features)
 
     def restore(
         self, device: int, episode_us: int, newest_us: int, severity: int, features: dict[str, Any]

@@ -7,8 +7,8 @@ thousand accelerometers. Pure: numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,102 @@ def grown(array: NDArray[Any], count: int, fill: float = 0) -> NDArray[Any]:
     return out
 
 
+class _Memory:
+    """Arrays with one row each for something, grown together, saved and loaded together.
+
+    A detector names its arrays in ``FIELDS`` with what a new row holds, and makes
+    them with no rows in ``__init__``; their further dimensions are its own affair.
+    """
+
+    FIELDS: ClassVar[Mapping[str, float]]
+
+    def _grow(self, count: int) -> None:
+        if count > len(getattr(self, next(iter(self.FIELDS)))):
+            for name, fill in self.FIELDS.items():
+                setattr(self, name, grown(getattr(self, name), count, fill))
+
+    def _saved(self, count: int) -> dict[str, NDArray[Any]]:
+        return {name: getattr(self, name)[:count].copy() for name in self.FIELDS}
+
+    def _put(self, rows: Rows64, saved: Mapping[str, NDArray[Any]]) -> None:
+        for name in self.FIELDS:
+            mine = getattr(self, name)
+            if name not in saved or saved[name].shape[1:] != mine.shape[1:]:
+                raise ValueError(f"saved state does not fit: {name}")
+            mine[rows] = saved[name]
+
+
+class DeviceState(_Memory):
+    """A detector's memory with one row per device."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+
+    def rows_of(self, keys: Int32) -> Rows64:
+        """The rows of these device keys ``(n,)``; unseen devices get new ones."""
+        row = self.rows.of(keys)
+        self._grow(len(self.rows))
+        return row
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered, as copies: ``keys`` and each field, one row per device."""
+        return {"keys": self.rows.keys.copy(), **self._saved(len(self.rows))}
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave; only into a detector that has seen nothing.
+
+        Raises ValueError when it is another kind of state (a field is missing or has another shape).
+        """
+        self._put(self.rows_of(saved["keys"]), saved)
+
+
+class SeriesState(_Memory):
+    """A detector's memory with one row per series: a device's metric.
+
+    ``device`` and ``metric`` say whose a row is. Rows are looked up through one
+    table per metric, so that a block of few metrics costs one indexing each.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Rows] = {}
+        self._row: dict[int, Rows64] = {}
+        self.device: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.metric: NDArray[np.int32] = np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.device)
+
+    def series_of(self, device: Int32, metric: Int32) -> Rows64:
+        """The rows of these (device, metric) pairs ``(n,)``; unseen ones get the next free rows."""
+        out = np.empty(len(device), np.intp)
+        for key in np.flatnonzero(np.bincount(metric)) if len(metric) else ():
+            mine = metric == key
+            out[mine] = self._of_metric(int(key), device[mine])
+        self._grow(len(self.device))
+        return out
+
+    def _of_metric(self, key: int, device: Int32) -> Rows64:
+        table = self._tables.setdefault(key, Rows())
+        known = len(table)
+        within = table.of(device)
+        fresh = table.keys[known:]
+        if len(fresh):
+            first = len(self.device)
+            rows = np.arange(first, first + len(fresh), dtype=np.intp)
+            self._row[key] = np.concatenate([self._row.get(key, np.zeros(0, np.intp)), rows])
+            self.device = np.concatenate([self.device, fresh])
+            self.metric = np.concatenate([self.metric, np.full(len(fresh), key, np.int32)])
+        return self._row[key][within]
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered, as copies: ``device``, ``metric`` and each field, one row per series."""
+        return {"device": self.device.copy(), "metric": self.metric.copy(), **self._saved(len(self.device))}
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave; only into a detector that has seen nothing. Raises ValueError."""
+        self._put(self.series_of(saved["device"], saved["metric"]), saved)
+
+
 def rounds(rows: Rows64) -> Iterator[Rows64]:
     """Split positions ``0..n-1`` into rounds in which no row occurs twice.
 
@@ -80,6 +176,22 @@ def rounds(rows: Rows64) -> Iterator[Rows64]:
     cuts = np.cumsum(np.bincount(rank))[:-1]
     for part in np.split(order[by_rank], cuts):
         yield np.sort(part)
+
+
+def firsts(row: Rows64) -> NDArray[np.bool_]:
+    """Where a new series begins, in rows sorted by series."""
+    return np.concatenate([[True], row[1:] != row[:-1]]) if len(row) else np.zeros(0, bool)
+
+
+def newer(row: Rows64, time_us: Int64, newest_us: Int64) -> NDArray[np.bool_]:
+    """Which rows, sorted by series, are newer than ``newest_us (n,)`` and all before them of their series."""
+    fresh = time_us > newest_us
+    first = firsts(row)
+    if (first[1:] | (time_us[1:] > time_us[:-1])).all():
+        return np.asarray(fresh)
+    rank = np.searchsorted(np.unique(time_us), time_us)
+    top = np.maximum.accumulate(np.cumsum(first) * (len(row) + 1) + rank)
+    return np.asarray(fresh & (first | np.concatenate([[False], top[1:] > top[:-1]])))
 
 
 def is_late(received_us: Int64 | int, sampled_us: Int64 | int) -> bool:

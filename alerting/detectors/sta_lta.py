@@ -25,20 +25,61 @@ One-sample electronic spikes do trigger; telling them from shaking needs a secon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from alerting.detectors.rows import NEVER, Rows, Rows64, grown, is_late, rounds
-from alerting.rules import Rule, StaLtaSettings
-from domain.alerts import Detection
-from domain.readings import Bool, Float64, Int32, Int64, Waveforms
+from alerting.detectors.base import Positive, Rule, RuleSettings, Seconds, Severity, Words
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from domain.alerts import Alert, Detection
+from domain.readings import Block, Bool, Float64, Int64, Waveforms
 
 BIN_S = 0.25
 GAL = 100.0
 """gal in one m/s²."""
+
+
+class StaLtaSettings(RuleSettings):
+    """Short against long average; see ``alerting/detectors/sta_lta.py``.
+
+    ``floor_gal``: below this short-term amplitude nothing triggers, whatever the
+    ratio; ``pga_severity``: severity to peak acceleration in gal.
+    """
+
+    sta_s: Positive = 1.0
+    lta_s: Positive = 10.0
+    on: Annotated[float, Field(gt=1)] = 3.0
+    off: Annotated[float, Field(gt=1)] = 1.5
+    background_s: Positive = 60.0
+    floor_gal: Positive = 0.3
+    dead_s: Seconds = 60.0
+    trigger_s_max: Positive = 300.0
+    gap_s: Positive = 5.0
+    severity: Severity = 4
+    pga_severity: dict[Severity, Positive] = Field({3: 22.0, 2: 89.0, 1: 178.0})
+    peak_factor: Annotated[float, Field(gt=1)] = 1.25
+
+    @model_validator(mode="after")
+    def _windows_and_levels(self) -> StaLtaSettings:
+        if self.off >= self.on:
+            raise ValueError(f"off {self.off} must be below on {self.on}")
+        if self.lta_s < 5 * self.sta_s:
+            raise ValueError("lta_s must be at least five times sta_s")
+        steps = [self.pga_severity[s] for s in sorted(self.pga_severity, reverse=True)]
+        if steps != sorted(steps):
+            raise ValueError("pga_severity: a worse severity (1 is worst) needs a higher acceleration")
+        return self
+
+    def words(self) -> Words:
+        """The rule in words."""
+        levels = f"{self.severity}: ratio ≥ {self.on:g}, " + ", ".join(
+            f"{k}: ≥ {gal:g} gal" for k, gal in sorted(self.pga_severity.items(), reverse=True)
+        )
+        return Words("waveforms in m/s² or gal", levels, f"ratio < {self.off:g}, then {self.dead_s:g} s")
 
 
 @dataclass(slots=True)
@@ -55,10 +96,17 @@ class _Packets:
     said: list[tuple[int, str, int]] = field(default_factory=list)  # (position, phase, at_us)
 
 
-class StaLta:
+class StaLta(DeviceState):
     """One rule over all devices that send acceleration."""
 
+    FIELDS: ClassVar = {
+        "_newest": NEVER, "_next": NEVER, "_on_us": NEVER, "_off_us": NEVER, "_rate": 0, "_reference": 0,
+        "_part": 0, "_part_n": 0, "_sta": 0, "_sta_n": 0, "_lta": 0, "_lta_n": 0, "_background": 0, "_mean": 0,
+        "_triggered": 0, "_active": 0, "_episode": 0, "_ratio": 0, "_pga": 0, "_told": 0, "_class": 0,
+    }  # fmt: skip
+
     def __init__(self, rule: Rule) -> None:
+        super().__init__()
         assert isinstance(rule.settings, StaLtaSettings)
         self.rule = rule
         self.settings = s = rule.settings
@@ -71,7 +119,6 @@ class StaLta:
         self._gal = np.array([gal for gal, _ in steps])
         self._severity_of = [s.severity, *(severity for _, severity in steps)]
         self._limit_of = [s.floor_gal, *(gal for gal, _ in steps)]
-        self.rows = Rows()
         self._newest: Int64 = np.zeros(0, np.int64)
         self._next: Int64 = np.zeros(0, np.int64)
         self._rate: Float64 = np.zeros(0)
@@ -94,9 +141,17 @@ class StaLta:
         self._told: Float64 = np.zeros(0)
         self._class: NDArray[np.int8] = np.zeros(0, np.int8)
 
+    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the block's packets."""
+        return [detection for packets in block.waveforms for detection in self.feed(packets)]
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+        """Take up an alert's episode after a restart."""
+        self.restore(alert.device, episode_us, newest_us, alert.severity, alert.value)
+
     def restore(self, device: int, episode_us: int, newest_us: int, severity: int, value: float) -> None:
         """Take up an episode that was active before a restart."""
-        r = self._rows_of(np.array([device], np.int32))
+        r = self.rows_of(np.array([device], np.int32))
         self._newest[r] = self._off_us[r] = newest_us
         self._active[r], self._episode[r] = True, episode_us
         self._pga[r] = self._told[r] = value
@@ -107,7 +162,7 @@ class StaLta:
         if packets.unit != "m/s2":
             return []
         live = np.flatnonzero(~packets.late)
-        row = self._rows_of(packets.device[live])
+        row = self.rows_of(packets.device[live])
         found: list[Detection] = []
         for part in rounds(row):
             keep = part[packets.start_us[live[part]] > self._newest[row[part]]]
@@ -247,15 +302,3 @@ class StaLta:
             features={"sta_lta": round(float(self._ratio[r]), 2), "on": s.on, "off": s.off, "sta_s": s.sta_s,
                       "lta_s": s.lta_s, "rate_hz": p.rate_hz},
         )  # fmt: skip
-
-    def _rows_of(self, keys: Int32) -> Rows64:
-        row = self.rows.of(keys)
-        n = len(self.rows)
-        if n > len(self._newest):
-            for name in ("_newest", "_next", "_on_us", "_off_us"):
-                setattr(self, name, grown(getattr(self, name), n, NEVER))
-            for name in ("_rate", "_reference", "_part", "_part_n", "_sta", "_sta_n", "_lta", "_lta_n",
-                         "_background", "_mean", "_triggered", "_active", "_episode", "_ratio",
-                         "_pga", "_told", "_class"):  # fmt: skip
-                setattr(self, name, grown(getattr(self, name), n))
-        return row

@@ -10,15 +10,68 @@ time: silence neither raises nor clears.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from alerting.detectors.rows import NEVER, Rows, Rows64, grown, is_late, rounds
-from alerting.rules import Rule, ThresholdSettings
-from domain.alerts import Detection
-from domain.readings import Float64, Int32, Int64, Readings
+from alerting.detectors.base import Positive, Rule, RuleSettings, Seconds, Severity, Words
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from domain.alerts import Alert, Detection
+from domain.readings import Block, Float64, Int64, Readings
+
+
+class ThresholdSettings(RuleSettings):
+    """Levels of one metric, with hysteresis and delays in event time.
+
+    ``levels``: severity to level, e.g. ``{3: 60, 2: 75}``; ``direction``: above,
+    below, or magnitude (the sign does not matter, as with tilt); ``clear``: the value
+    at or beyond which (on the safe side) the condition ends; ``on_delay_s``: how
+    long a level must be exceeded without a break; ``off_delay_s``: how long the
+    value must stay safe; ``gap_s``: silence after which both delays start anew;
+    ``peak_step``: a new peak is reported when it passes the last reported one by
+    this share of the level.
+    """
+
+    metric: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
+    unit: str = ""
+    direction: Literal["above", "below", "magnitude"] = "above"
+    levels: dict[Severity, float] = Field(min_length=1)
+    clear: float
+    on_delay_s: Seconds = 0.0
+    off_delay_s: Seconds = 0.0
+    gap_s: Positive = 600.0
+    peak_step: Positive = 0.1
+
+    @property
+    def sign(self) -> int:
+        """-1 when low values are bad, else 1."""
+        return -1 if self.direction == "below" else 1
+
+    @model_validator(mode="after")
+    def _levels_make_sense(self) -> ThresholdSettings:
+        steps = [self.sign * self.levels[s] for s in sorted(self.levels, reverse=True)]
+        if any(b <= a for a, b in pairwise(steps)):
+            raise ValueError(f"levels {self.levels}: a worse severity (1 is worst) needs a more extreme level")
+        if self.direction == "magnitude" and steps[0] <= 0:
+            raise ValueError("levels must be above zero when direction is magnitude")
+        if self.sign * self.clear > steps[0]:
+            mildest = self.sign * steps[0]
+            raise ValueError(f"clear {self.clear} must not lie beyond the mildest level {mildest}")
+        return self
+
+    def words(self) -> Words:
+        """The rule in words."""
+        how = {"above": "≥", "below": "≤", "magnitude": "size ≥"}[self.direction]
+        levels = ", ".join(f"{k}: {how} {level:g}" for k, level in sorted(self.levels.items(), reverse=True))
+        wait = f" for {self.on_delay_s:g} s" if self.on_delay_s else ""
+        off = f" for {self.off_delay_s:g} s" if self.off_delay_s else ""
+        unit = f" ({self.unit})" if self.unit else ""
+        return Words(f"`{self.metric}`{unit}{wait}", levels, f"{self.clear:g} or less{off}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +84,15 @@ class _Step:
     received_us: Int64
 
 
-class Threshold:
+class Threshold(DeviceState):
     """One rule over all devices that send its metric."""
 
+    FIELDS: ClassVar = {
+        "_newest": NEVER, "_since": NEVER, "_safe_since": NEVER, "_level": 0, "_episode": 0, "_peak": 0, "_told": 0,
+    }  # fmt: skip
+
     def __init__(self, rule: Rule) -> None:
+        super().__init__()
         assert isinstance(rule.settings, ThresholdSettings)
         self.rule = rule
         self.settings = rule.settings
@@ -43,7 +101,6 @@ class Threshold:
         self._signed = np.array([s.sign * s.levels[k] for k in self._severity])
         self._on_us, self._off_us = round(s.on_delay_s * 1e6), round(s.off_delay_s * 1e6)
         self._gap_us = round(s.gap_s * 1e6)
-        self.rows = Rows()
         self._newest: Int64 = np.zeros(0, np.int64)
         self._since: Int64 = np.zeros((0, len(self._severity)), np.int64)
         self._safe_since: Int64 = np.zeros(0, np.int64)
@@ -52,9 +109,18 @@ class Threshold:
         self._peak: Float64 = np.zeros(0)
         self._told: Float64 = np.zeros(0)
 
+    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the block's readings of the rule's metric."""
+        metric = metrics.get(self.settings.metric)
+        return [] if metric is None or not len(block.readings) else self.feed(block.readings, metric)
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+        """Take up an alert's episode after a restart."""
+        self.restore(alert.device, episode_us, newest_us, alert.severity, alert.value)
+
     def restore(self, device: int, episode_us: int, newest_us: int, severity: int, value: float) -> None:
         """Take up an episode that was active before a restart."""
-        r = self._rows_of(np.array([device], np.int32))
+        r = self.rows_of(np.array([device], np.int32))
         held = max(1, sum(s >= severity for s in self._severity))
         self._newest[r] = newest_us
         self._since[r, :held] = episode_us
@@ -66,7 +132,7 @@ class Threshold:
         mine = np.flatnonzero((readings.metric == metric) & ~readings.late)
         if len(mine) == 0:
             return []
-        row = self._rows_of(readings.device[mine])
+        row = self.rows_of(readings.device[mine])
         time_us = readings.time_us[mine]
         value = self._signed_value(readings.value[mine])
         hot = (value >= self._signed[0]) | (self._level[row] > 0) | (self._since[row, 0] != NEVER)
@@ -88,17 +154,6 @@ class Threshold:
 
     def _signed_value(self, value: Float64) -> Float64:
         return np.abs(value) if self.settings.direction == "magnitude" else self.settings.sign * value
-
-    def _rows_of(self, keys: Int32) -> Rows64:
-        row = self.rows.of(keys)
-        n = len(self.rows)
-        if n > len(self._newest):
-            self._newest = grown(self._newest, n, NEVER)
-            self._since = grown(self._since, n, NEVER)
-            self._safe_since = grown(self._safe_since, n, NEVER)
-            self._level, self._episode = grown(self._level, n), grown(self._episode, n)
-            self._peak, self._told = grown(self._peak, n), grown(self._told, n)
-        return row
 
     def _step(self, at: _Step) -> list[Detection]:
         r, t, v = at.row, at.time_us, at.value

@@ -7,14 +7,28 @@ small object per vehicle; positions come once in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alerting.detectors.base import Positive, Rule, RuleSettings, Seconds, Severity, Words
 from alerting.detectors.rows import NEVER, is_late
-from alerting.rules import Rule, VehicleCoverSettings
-from domain.alerts import Detection
-from domain.readings import Position
+from domain.alerts import Alert, Detection
+from domain.readings import Block, Position
+
+
+class VehicleCoverSettings(RuleSettings):
+    """A loaded bed under an open cover, for this long; closed again for that long."""
+
+    severity: Severity = 3
+    on_delay_s: Seconds = 10.0
+    off_delay_s: Seconds = 0.0
+    gap_s: Positive = 120.0
+
+    def words(self) -> Words:
+        """The rule in words."""
+        return Words(f"`bed` loaded and `cover` open for {self.on_delay_s:g} s", str(self.severity),
+                     "closed or empty")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -39,6 +53,14 @@ class VehicleCover:
         self._on_us, self._off_us = round(s.on_delay_s * 1e6), round(s.off_delay_s * 1e6)
         self._gap_us = round(s.gap_s * 1e6)
         self._vehicles: dict[int, _Vehicle] = {}
+
+    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the block's positions."""
+        return self.feed(block.positions) if block.positions else []
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+        """Take up an alert's episode after a restart."""
+        self.restore(alert.device, episode_us, newest_us)
 
     def restore(self, device: int, episode_us: int, newest_us: int) -> None:
         """Take up an episode that was active before a restart."""

@@ -15,22 +15,64 @@ into blocks gives the same detections.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from alerting.detectors import din4150
-from alerting.detectors.rows import NEVER, Rows, Rows64, grown, is_late, rounds
+from alerting.detectors.base import DeviceOf, Positive, Rule, RuleSettings, Seconds, Severity, Words
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
 from alerting.detectors.velocity import VelocityFilter, peak_frequency
-from alerting.rules import Rule, VibrationLimitSettings
-from domain.alerts import Detection
+from domain.alerts import Alert, Detection
 from domain.devices import Device
-from domain.readings import Bool, Float64, Int32, Int64, Readings, Waveforms
+from domain.readings import Block, Bool, Float64, Int64, Readings, Waveforms
 
 AXES = "xyz"
 UNKNOWN_DEVICE = Device(0, "", "")
+
+
+class VibrationLimitSettings(RuleSettings):
+    """DIN 4150-3 short-term limits; see ``alerting/detectors/vibration_limit.py``.
+
+    ``ratio_severity``: severity from PPV / limit; ``self_built``: also warn
+    (severity 3) from 70 % on, as GB 50868-2013 has it for self-built houses.
+    """
+
+    ppv_metric: str = "ppv_mm_s"
+    freq_metric: str = "freq_hz"
+    corner_hz: Annotated[float, Field(ge=0.1, le=4)] = 1.0
+    settle_s: Seconds = 1.0
+    gap_s: Positive = 2.0
+    ratio_severity: dict[Severity, Positive] = Field({2: 1.0, 1: 3.0})
+    self_built: bool = False
+    self_built_ratio: Positive = 0.7
+    clear_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
+    clear_after_s: Seconds = 10.0
+    peak_factor: Annotated[float, Field(gt=1)] = 1.25
+
+    def steps(self) -> list[tuple[float, int]]:
+        """(ratio, severity), mildest first."""
+        table = dict(self.ratio_severity)
+        if self.self_built:
+            table[3] = self.self_built_ratio
+        return sorted((ratio, severity) for severity, ratio in table.items())
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> VibrationLimitSettings:
+        severities = [s for _, s in self.steps()]
+        if severities != sorted(severities, reverse=True):
+            raise ValueError("ratio_severity: a higher ratio needs a worse severity (1 is worst)")
+        return self
+
+    def words(self) -> Words:
+        """The rule in words."""
+        levels = ", ".join(f"{severity}: ≥ {ratio:g} × limit" for ratio, severity in self.steps())
+        ends = f"below {self.clear_ratio:g} × limit for {self.clear_after_s:g} s"
+        return Words(f"waveforms, `{self.ppv_metric}`", levels, ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +90,16 @@ class _Peaks:
     received_us: Int64
 
 
-class VibrationLimit:
+class VibrationLimit(DeviceState):
     """One rule over all devices that send waveforms or PPV."""
 
-    def __init__(self, rule: Rule, device: Callable[[int], Device | None]) -> None:
+    FIELDS: ClassVar = {
+        "_newest": NEVER, "_newest_reading": NEVER, "_next": NEVER, "_loud": NEVER, "_rate": 0, "_offset": 0,
+        "_state": 0, "_fed": 0, "_severity": 0, "_episode": 0, "_top": 0, "_told": 0,
+    }  # fmt: skip
+
+    def __init__(self, rule: Rule, device: DeviceOf) -> None:
+        super().__init__()
         assert isinstance(rule.settings, VibrationLimitSettings)
         self.rule = rule
         self.settings = rule.settings
@@ -62,7 +110,6 @@ class VibrationLimit:
         self._gap_us = round(rule.settings.gap_s * 1e6)
         self._clear_us = round(rule.settings.clear_after_s * 1e6)
         self._filters: dict[float, VelocityFilter] = {}
-        self.rows = Rows()
         self._newest: Int64 = np.zeros(0, np.int64)  # start of the newest packet
         self._newest_reading: Int64 = np.zeros(0, np.int64)
         self._next: Int64 = np.zeros(0, np.int64)  # when the next packet should start
@@ -76,11 +123,25 @@ class VibrationLimit:
         self._top: Float64 = np.zeros((0, 5))  # ratio, ppv, limit, freq, axis of the episode's worst
         self._told: Float64 = np.zeros(0)
 
+    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the block's PPV readings, then its packets."""
+        found: list[Detection] = []
+        ppv = metrics.get(self.settings.ppv_metric)
+        if ppv is not None and len(block.readings):
+            found += self.feed_readings(block.readings, ppv, metrics.get(self.settings.freq_metric))
+        for packets in block.waveforms:
+            found += self.feed_waveforms(packets)
+        return found
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+        """Take up an alert's episode after a restart."""
+        self.restore(alert.device, episode_us, newest_us, alert.severity, alert.value, alert.limit)
+
     def restore(
         self, device: int, episode_us: int, newest_us: int, severity: int, value: float, limit: float
     ) -> None:
         """Take up an episode that was active before a restart."""
-        r = self._rows_of(np.array([device], np.int32))
+        r = self.rows_of(np.array([device], np.int32))
         self._newest[r] = self._newest_reading[r] = self._loud[r] = newest_us
         self._severity[r], self._episode[r] = severity, episode_us
         self._told[r] = value / limit
@@ -91,7 +152,7 @@ class VibrationLimit:
     def feed_waveforms(self, packets: Waveforms) -> list[Detection]:
         """Judge packets of one rate and unit."""
         live = np.flatnonzero(~packets.late)
-        row = self._rows_of(packets.device[live])
+        row = self.rows_of(packets.device[live])
         found: list[Detection] = []
         for part in rounds(row):
             keep = part[packets.start_us[live[part]] > self._newest[row[part]]]
@@ -162,7 +223,7 @@ class VibrationLimit:
         mine = np.flatnonzero((readings.metric == ppv_metric) & ~readings.late)
         if len(mine) == 0:
             return []
-        row = self._rows_of(readings.device[mine])
+        row = self.rows_of(readings.device[mine])
         value = np.abs(readings.value[mine])
         hot = (value >= self._quiet_ratio * din4150.STRICTEST_MM_S) | (self._severity[row] > 0)
         if not hot.any():
@@ -267,13 +328,3 @@ class VibrationLimit:
             late=is_late(received_us, to_us), title=self.rule.title, window_us=(episode_us, to_us),
             features=features,
         )  # fmt: skip
-
-    def _rows_of(self, keys: Int32) -> Rows64:
-        row = self.rows.of(keys)
-        n = len(self.rows)
-        if n > len(self._newest):
-            for name in ("_newest", "_newest_reading", "_next", "_loud"):
-                setattr(self, name, grown(getattr(self, name), n, NEVER))
-            for name in ("_rate", "_offset", "_state", "_fed", "_severity", "_episode", "_top", "_told"):
-                setattr(self, name, grown(getattr(self, name), n))
-        return row

@@ -82,7 +82,7 @@ async def alerts(
     """Open alerts first, the worst and newest first, then closed ones; `since` never hides an open one."""
     wanted = from_query(
         integers(split(severity)), split(town), split(grid), split(kind), bbox, exercise
-    )
+    ).for_eyes_of(session.actor)
     parameters = {
         **wanted.sql_parameters(),
         "area": session.actor.area,

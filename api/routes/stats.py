@@ -29,7 +29,7 @@ async def alarms(
     if end - start > SPAN_MAX:
         raise PayloadError("bad_time", f"at most {SPAN_MAX.days} days at once")
     parameters = {
-        **AlertFilter(exercise=exercise or None).sql_parameters(),
+        **AlertFilter(exercise=exercise or None).for_eyes_of(session.actor).sql_parameters(),
         "area": session.actor.area,
         "from": start,
         "to": end,

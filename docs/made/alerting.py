@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from alerting import lifecycle, rules
+from alerting import lifecycle
 from alerting.default_rules import DEFAULT_RULES
 from alerting.detectors import din4150
+from alerting.detectors.catalogue import DETECTORS
 from alerting.dispatch.defaults import DEFAULT_DUTIES
 from alerting.dispatch.matters import MATTERS
+from alerting.rules import parse_rule
 from docs.made.markdown import Row, code, table
 from docs.made.words import DIN_HZ
 from domain.devices import BUILDING_CLASSES
@@ -47,39 +49,14 @@ def default_rules() -> str:
 
 def rule_row(row: Mapping[str, Any]) -> Row:
     """One default rule in words."""
-    s = rules.parse_rule(row).settings
-    title = f"{s.title.zh} · {s.title.en}"
-    head = (code(row["id"]), code(row["kind"]))
-    match s:
-        case rules.ThresholdSettings():
-            how = {"above": "≥", "below": "≤", "magnitude": "size ≥"}[s.direction]
-            levels = ", ".join(f"{k}: {how} {level:g}" for k, level in sorted(s.levels.items(), reverse=True))
-            wait = f" for {s.on_delay_s:g} s" if s.on_delay_s else ""
-            off = f" for {s.off_delay_s:g} s" if s.off_delay_s else ""
-            unit = f" ({s.unit})" if s.unit else ""
-            return (*head, f"`{s.metric}`{unit}{wait}", levels, f"{s.clear:g} or less{off}", title)
-        case rules.VibrationLimitSettings():
-            levels = ", ".join(f"{severity}: ≥ {ratio:g} × limit" for ratio, severity in s.steps())
-            ends = f"below {s.clear_ratio:g} × limit for {s.clear_after_s:g} s"
-            return (*head, f"waveforms, `{s.ppv_metric}`", levels, ends, title)
-        case rules.StaLtaSettings():
-            levels = f"{s.severity}: ratio ≥ {s.on:g}, " + ", ".join(
-                f"{k}: ≥ {gal:g} gal" for k, gal in sorted(s.pga_severity.items(), reverse=True)
-            )
-            return (*head, "waveforms in m/s² or gal", levels, f"ratio < {s.off:g}, then {s.dead_s:g} s", title)
-        case rules.CameraSettings():
-            scores = [f"{s.severity}: score ≥ {s.score_min:g}"]
-            scores += [f"{k}: ≥ {level:g}" for k, level in sorted(s.score_severity.items(), reverse=True)]
-            return (*head, f"camera events of type `{s.type}`", ", ".join(scores), "the event's end", title)
-        case rules.VehicleCoverSettings():
-            return (*head, f"`bed` loaded and `cover` open for {s.on_delay_s:g} s", str(s.severity),
-                    "closed or empty", title)  # fmt: skip
+    s = parse_rule(row).settings
+    return code(row["id"]), code(row["kind"]), *s.words(), f"{s.title.zh} · {s.title.en}"
 
 
 def detector_settings(name: str) -> str:
     """The settings a rule of this detector takes."""
     rows = []
-    for field_name, field in rules.DETECTORS[name].model_fields.items():
+    for field_name, field in DETECTORS[name].settings.model_fields.items():
         if field_name != "title":
             default = "needed" if field.is_required() else code(field.default)
             rows.append((code(field_name), default, setting_type(field.annotation)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from alerting.rules import DETECTORS
+from alerting.detectors.catalogue import DETECTORS
 from docs.made import alerting, api, ingest, limits, server, storage
 
 SECTIONS: Mapping[str, Callable[[], str]] = {

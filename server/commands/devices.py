@@ -56,9 +56,8 @@ def add(
     password = secrets.token_urlsafe(18)
 
     async def work(conn: Connection) -> None:
-        if not gateway:
-            await register_devices(conn, [(device_id, None, kind)])
-            await set_disabled(conn, device_id, False)
+        await register_devices(conn, [(device_id, None, "gateway" if gateway else kind)])
+        await set_disabled(conn, device_id, False)
         await accounts.write_account(conn, device_id, password, gateway=gateway, children=children or [])
         await effective(device_id, password)
 

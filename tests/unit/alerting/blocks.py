@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerting.default_rules import DEFAULT_RULES
-from alerting.rules import Rule, parse_rule, parse_rules
+from alerting.detectors.base import Rule
+from alerting.rules import parse_rule, parse_rules
 from domain.alerts import Detection
 from domain.devices import Device
 from domain.readings import Block, CameraEvent, Position, Readings, Waveforms
@@ -67,15 +68,7 @@ def some(w: Waveforms, take: Any) -> Waveforms:
 
 
 def some_readings(r: Readings, take: Any) -> Readings:
-    return Readings(
-        r.device[take],
-        r.metric[take],
-        r.time_us[take],
-        r.value[take],
-        r.seq[take],
-        r.received_us[take],
-        r.late[take],
-    )
+    return r.take(take)
 
 
 def block(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from alerting.detectors.base import Rule
 from alerting.dispatch.defaults import DEFAULT_DUTIES
 from alerting.dispatch.duties import Context, DutyRow
 from alerting.dispatch.parties import NO_PARTIES
@@ -14,7 +15,6 @@ from alerting.dispatch.rota import Rota
 from alerting.dispatch.windows import Calendar
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json
-from alerting.rules import Rule
 from domain.alerts import Alert
 from domain.errors import DatabaseUnavailable, NotFound
 from tests.unit.alerting.blocks import default_rules

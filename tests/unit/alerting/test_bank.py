@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from alerting.detectors.bank import DetectorBank
-from alerting.rules import Rule
+from alerting.detectors.base import Rule
 from domain.readings import CameraEvent, Position
 from tests.unit.alerting.blocks import T0, S, block, default_rules, devices, readings
 
@@ -14,7 +14,7 @@ def test_every_part_of_a_block_reaches_its_detectors() -> None:
     )
     given = block(readings([(1, 1, T0, 400.0), (2, 2, T0, 6.0)]), events=(event,), positions=positions)
     assert [(d.kind, d.device) for d in bank.feed(given)] == [
-        ("fire.smoke", 1), ("vibration.limit", 2), ("camera.fire", 5), ("truck.uncovered", 6),
+        ("vibration.limit", 2), ("fire.smoke", 1), ("camera.fire", 5), ("truck.uncovered", 6),
     ]  # fmt: skip
     assert bank.feed(block()) == []
 

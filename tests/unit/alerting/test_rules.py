@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from alerting.default_rules import DEFAULT_RULES
+from alerting.detectors.catalogue import DETECTORS
 from alerting.rules import parse_rule, parse_rules
 from domain.errors import SettingsError
 
@@ -22,18 +23,12 @@ def sta_lta(**settings: Any) -> dict[str, Any]:
 
 def test_the_defaults_are_valid_and_cover_every_detector() -> None:
     rules = parse_rules(DEFAULT_RULES)
-    assert {r.detector for r in rules} == {
-        "threshold",
-        "vibration_limit",
-        "sta_lta",
-        "camera_event",
-        "vehicle_cover",
-    }
+    assert {r.detector for r in rules} == set(DETECTORS)
     assert all(r.title["zh"] and r.title["en"] for r in rules)
 
 
 def test_levels_come_with_text_keys_from_json() -> None:
-    assert parse_rule(threshold()).settings.levels == {3: 60.0, 2: 75.0}  # type: ignore[union-attr]
+    assert parse_rule(threshold()).settings.levels == {3: 60.0, 2: 75.0}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
