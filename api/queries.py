@@ -380,10 +380,12 @@ CAMERAS_IN_BOX: LiteralString = (
 # ---------------------------------------------------------------- what was received
 
 METRICS_OF_DEVICE = """
-SELECT key, name FROM metric
-WHERE (%(names)s::text[] IS NULL OR name = ANY (%(names)s))
-  AND EXISTS (SELECT 1 FROM reading WHERE device = %(device)s AND metric = metric.key
-              AND time >= %(from)s AND time < %(to)s)
+SELECT key, name FROM series JOIN metric ON metric.key = series.metric
+WHERE device = %(device)s AND (%(names)s::text[] IS NULL OR name = ANY (%(names)s))
+  AND ((%(rolled)s AND EXISTS (SELECT 1 FROM reading_1h WHERE device = %(device)s AND metric = metric.key
+                               AND bucket > %(from)s - INTERVAL '1 hour' AND bucket < %(to)s))
+       OR EXISTS (SELECT 1 FROM reading WHERE device = %(device)s AND metric = metric.key
+                  AND time >= %(from)s AND time < %(to)s))
 ORDER BY name
 """
 
@@ -395,13 +397,40 @@ WHERE device = %(device)s AND metric = ANY (%(metrics)s) AND time >= %(from)s AN
 ORDER BY time, metric LIMIT %(limit)s
 """
 
-READINGS_BY_STEP = """
-SELECT time_bucket(make_interval(secs => %(step_s)s::float8), time) AS t, metric, avg(value) AS avg,
-       min(value) AS min, max(value) AS max, count(*) AS count
-FROM reading
-WHERE device = %(device)s AND metric = ANY (%(metrics)s) AND time >= %(from)s AND time < %(to)s
+ROLLUP_STATE = "SELECT through, raw_from FROM rollup_progress"
+
+DIRTY_HOURS = """
+SELECT DISTINCT hour FROM rollup_dirty
+WHERE device = %(device)s AND hour > %(from)s - INTERVAL '1 hour' AND hour < %(to)s ORDER BY hour
+"""
+
+# Windows of rollups and windows of readings; together each bucket once. The bound on values is the rollups' own.
+READINGS_BY_STEP: LiteralString = """
+SELECT time_bucket(make_interval(secs => %(step_s)s::float8), part.at) AS t, metric,
+       sum(part.sum) / sum(part.n) AS avg, min(part.min) AS min, max(part.max) AS max,
+       sum(part.n)::bigint AS count, last(part.last, part.last_at) AS last
+FROM (
+    SELECT r.bucket AS at, r.metric, r.n, r.sum, r.min, r.max, r.last, r.last_at
+    FROM unnest(%(rolled_from)s::timestamptz[], %(rolled_to)s::timestamptz[]) AS part ("from", "to")
+    JOIN {table} AS r ON r.bucket >= part."from" AND r.bucket < part."to"
+    WHERE r.device = %(device)s AND r.metric = ANY (%(metrics)s)
+      AND r.bucket >= %(rolled_first)s AND r.bucket < %(rolled_last)s
+    UNION ALL
+    SELECT time_bucket(make_interval(secs => %(step_s)s::float8), r.time), r.metric, count(*),
+           sum(least(greatest(r.value, -1e290), 1e290)), min(r.value), max(r.value),
+           last(r.value, r.time), max(r.time)
+    FROM unnest(%(raw_from)s::timestamptz[], %(raw_to)s::timestamptz[]) AS part ("from", "to")
+    JOIN reading AS r ON r.time >= part."from" AND r.time < part."to"
+    WHERE r.device = %(device)s AND r.metric = ANY (%(metrics)s)
+      AND r.time >= %(raw_first)s AND r.time < %(raw_last)s
+    GROUP BY 1, 2
+) AS part
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
 """
+READINGS_BY_UNIT: Mapping[int, LiteralString] = {
+    60: READINGS_BY_STEP.replace("{table}", "reading_1m"),
+    3600: READINGS_BY_STEP.replace("{table}", "reading_1h"),
+}
 
 WAVEFORMS = """
 SELECT time, rate_hz, unit, n, axes, encoding, scale, seq, late, samples FROM waveform

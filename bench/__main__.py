@@ -10,7 +10,7 @@ import sys
 
 NAMES = (
     "alert_latency", "alert_storm", "ingest_rate", "detectors", "memory", "association", "planted_faults",
-    "auto_score", "fanout", "locate", "route", "address_search", "address_load",
+    "auto_score", "fanout", "locate", "route", "address_search", "address_load", "rollups",
 )  # fmt: skip
 
 

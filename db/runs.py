@@ -23,7 +23,9 @@ FROM run ORDER BY run.started_at DESC, run.id
 KEYS = "SELECT key FROM device WHERE run = %s"
 
 BY_DEVICE = ("reading", "waveform", "position", "device_status", "camera_event", "ledger_minute", "seq_gap",
-             "seq_count")
+             "seq_count", "reading_1m", "reading_1h", "rollup_dirty", "series")
+# Nobody rolls up meanwhile: what is removed here would come back.
+HOLD_ROLLUPS = "SELECT 1 FROM rollup_progress FOR UPDATE"
 
 COUNTS = """
 SELECT coalesce(sum(stored), 0), coalesce(sum(duplicate), 0), coalesce(sum(quarantined), 0)
@@ -45,6 +47,7 @@ async def purge_run(conn: Connection, run: str) -> dict[str, int]:
     """Remove a run and all it left, in one transaction; returns table → rows removed."""
     removed: dict[str, int] = {}
     async with conn.transaction():
+        await conn.execute(HOLD_ROLLUPS)
         keys = [row[0] for row in await (await conn.execute(KEYS, [run])).fetchall()]
         for table in BY_DEVICE:
             cursor = await conn.execute(f"DELETE FROM {table} WHERE device = ANY(%s)".encode(), [keys])

@@ -38,3 +38,6 @@ MEDIA = Counter(
     "gridpulse_media_total", "Pictures and clips by outcome: stored, refused, failed, removed", ["outcome"]
 )
 MEDIA_BYTES = Gauge("gridpulse_media_bytes", "Bytes of the pictures and clips that are kept")
+ROLLUP_LAG_SECONDS = Gauge("gridpulse_rollup_lag_seconds", "Seconds since the end of what is rolled up")
+ROLLUP_DIRTY_HOURS = Gauge("gridpulse_rollup_dirty_hours", "Hours of devices to be rolled up again")
+ROLLUP_HOURS_REDONE = Counter("gridpulse_rollup_hours_redone_total", "Hours of devices rolled up again")

@@ -25,6 +25,7 @@ from domain.readings import Bool, Int64
 from ingest.batching import CAMERA_EVENTS, PACKETS, POSITIONS, READINGS_SERIES_OFFSET, Rows
 from ingest.ledger import Account, LedgerColumns
 from ingest.messages import Refusal
+from ingest.rollup.horizon import Horizon, Marks
 
 STAGING = (
     "CREATE TEMP TABLE staging_reading (LIKE reading) ON COMMIT DELETE ROWS",
@@ -100,6 +101,7 @@ SELECT s.device, s.series, (SELECT (extract(epoch FROM max(r.time)) * 1000000)::
 FROM unnest(%s::int[], %s::int[]) AS s (device, series)""",
 }
 
+INSERT_SERIES = "INSERT INTO series SELECT * FROM unnest(%s::int[], %s::int[]) ON CONFLICT DO NOTHING"
 INSERT_METRICS = "INSERT INTO metric (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
 SELECT_METRICS = "SELECT key, name FROM metric"
 UPDATE_LAST_SEEN = """
@@ -120,10 +122,14 @@ class Stored:
 
 
 class IngestStore:
-    """The writer's dedicated connection; it is replaced when it breaks."""
+    """The writer's dedicated connection; it is replaced when it breaks.
 
-    def __init__(self, url: str) -> None:
+    ``horizon``: up to where readings are rolled up; a commit marks what it adds before that.
+    """
+
+    def __init__(self, url: str, horizon: Horizon | None = None) -> None:
         self._url = url
+        self._horizon = horizon or Horizon()
         self._conn: Connection | None = None
 
     async def close(self) -> None:
@@ -157,20 +163,36 @@ class IngestStore:
         """
         conn = await self.connection()
         try:
-            with unavailable("storing a batch"):
-                if not rows.redelivered:
-                    # A violation: some of it is stored already, and the second way finds out what.
-                    with suppress(psycopg.errors.UniqueViolation):
-                        return await self._commit(conn, rows, refused, account, staged=False)
-                return await self._commit(conn, rows, refused, account, staged=True)
+            async with self._horizon.standing():
+                marks = self._horizon.marks(rows.readings)
+                with unavailable("storing a batch"):
+                    stored = await self._either_way(conn, rows, refused, account, marks)
+                self._horizon.committed(marks)
+                return stored
         except DatabaseUnavailable:
             await self.close()
             raise
         except psycopg.Error as error:
             raise PayloadError("store_error", str(error).splitlines()[0]) from error
 
+    async def _either_way(
+        self, conn: Connection, rows: Rows, refused: Sequence[Refusal], account: Account, marks: Marks
+    ) -> Stored:
+        if not rows.redelivered:
+            # A violation: some of it is stored already, and the second way finds out what.
+            with suppress(psycopg.errors.UniqueViolation):
+                return await self._commit(conn, rows, refused, account, marks, staged=False)
+        return await self._commit(conn, rows, refused, account, marks, staged=True)
+
     async def _commit(
-        self, conn: Connection, rows: Rows, refused: Sequence[Refusal], account: Account, *, staged: bool
+        self,
+        conn: Connection,
+        rows: Rows,
+        refused: Sequence[Refusal],
+        account: Account,
+        marks: Marks,
+        *,
+        staged: bool,
     ) -> Stored:
         async with conn.transaction(), conn.cursor() as cursor:
             prefix = "staging_" if staged else ""
@@ -191,6 +213,12 @@ class IngestStore:
                      e.snapshot_url, e.clip_url, e.text, e.late],
                 )  # fmt: skip
                 stored[index] = cursor.rowcount > 0
+            if len(marks):
+                await copy_columns(
+                    cursor,
+                    "rollup_dirty",
+                    {"device": ("int4", marks.device), "hour": ("timestamptz", marks.hour_us)},
+                )
             await self._quarantine(cursor, refused)
             await self._ledger(cursor, account.columns(rows, stored, refused))
         return Stored(stored, *counts, staged)
@@ -248,6 +276,7 @@ class IngestStore:
     async def floors(self, wanted: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
         """(device, series, newest time in microseconds) of the series the database has data of.
 
+        Series of readings are noted in ``series``, before the first of their rows is written.
         Raises: DatabaseUnavailable.
         """
         found: list[tuple[int, int, int]] = []
@@ -264,6 +293,8 @@ class IngestStore:
                     continue
                 offset = READINGS_SERIES_OFFSET if name == "readings" else 0
                 columns = [list(column) for column in zip(*pairs, strict=True)]
+                if name == "readings":
+                    await conn.execute(INSERT_SERIES, columns)
                 cursor = await conn.execute(FLOORS[name].encode(), columns)
                 for device, series, newest in await cursor.fetchall():
                     if newest is not None:

@@ -22,6 +22,7 @@ from ingest.media.hosts import AllowedHost
 
 PREFIX = "GRIDPULSE_"
 READINGS_DAYS, WAVEFORMS_DAYS, POSITIONS_DAYS = 90.0, 30.0, 30.0
+MINUTES_DAYS = 400.0
 FILE = "gridpulse.toml"
 HOOKS = ("dahua", "gb28181", "hikvision")
 HOOKS_KNOWN = frozenset({*HOOKS, "gat1400"})
@@ -70,6 +71,12 @@ class Settings(BaseModel):
     retention_days_readings: float | None = Field(None, gt=0, description="days readings are kept; 90")
     retention_days_waveforms: float | None = Field(None, gt=0, description="days waveforms are kept; 30")
     retention_days_positions: float | None = Field(None, gt=0, description="days positions are kept; 30")
+    retention_days_minutes: float | None = Field(
+        None, gt=0, description="days rollups by minute are kept, never shorter than readings; 400"
+    )
+    retention_days_hours: float | None = Field(
+        None, gt=0, description="days rollups by hour are kept, never shorter than readings; empty = for good"
+    )
 
     @field_validator("home")
     @classmethod
@@ -169,12 +176,14 @@ class Settings(BaseModel):
 
     @property
     def retention(self) -> Retention:
-        """The three retention times together."""
+        """The retention times together."""
         all_three = self.retention_days
         return Retention(
             self.retention_days_readings or all_three or READINGS_DAYS,
             self.retention_days_waveforms or all_three or WAVEFORMS_DAYS,
             self.retention_days_positions or all_three or POSITIONS_DAYS,
+            self.retention_days_minutes or MINUTES_DAYS,
+            self.retention_days_hours,
         )
 
 

@@ -55,6 +55,9 @@ from ingest.messages import Rules
 from ingest.quarantine.replay import QuarantineReplay
 from ingest.quarantine.store import QuarantineStore
 from ingest.registry import Registry
+from ingest.rollup.horizon import Horizon
+from ingest.rollup.service import RollupService
+from ingest.rollup.store import RollupStore
 from ingest.service import IngestService
 from ingest.session import MqttSession
 from ingest.store import IngestStore
@@ -295,7 +298,7 @@ async def build(
 
             async def own() -> None:
                 await lease.acquire()
-                await begin(alerts, alert_store, recovery, registry, gaps)
+                await begin(alerts, alert_store, recovery, registry, (gaps.start, rollups.start))
                 detecting.set()
                 await lease.keep()
 
@@ -325,7 +328,9 @@ async def build(
             opened.push_async_callback(gaps.close)
             translation = Translation(adapters, session.publish)
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
-            store = IngestStore(database_url)
+            horizon = Horizon()
+            rollups = RollupService(RollupStore(pool), horizon, now_us)
+            store = IngestStore(database_url, horizon)
             opened.push_async_callback(store.close)
             ingest = IngestService(session, store, registry, rules, sink, translate=translation)
             hooks = HookPorts(HookIntake(ingest, now_us), frozenset(settings.hooks), settings.hook_secrets)
@@ -335,6 +340,7 @@ async def build(
                 ("broker session", once(detecting, session.run)),
                 ("ingest", once(detecting, ingest.run)),
                 ("gaps", once(detecting, gaps.run)),
+                ("rollups", once(detecting, rollups.run)),
                 ("quarantine", once(detecting, lambda: quarantine.follow(database_url))),
                 ("last seen", registry.keep_heard),
                 ("alert clock", once(detecting, lambda: tick(alerts))),
@@ -399,16 +405,21 @@ def once(begun: asyncio.Event, work: Callable[[], Awaitable[None]]) -> Callable[
 
 
 async def begin(
-    alerts: AlertService, store: PostgresAlertStore, recovery: Recovery, registry: Registry, gaps: GapService
+    alerts: AlertService,
+    store: PostgresAlertStore,
+    recovery: Recovery,
+    registry: Registry,
+    others: Sequence[Callable[[], Awaitable[None]]],
 ) -> None:
-    """Go on where the last owner of detection stopped: its rules, its memory, what it had stored and missed."""
+    """Go on where the last owner of detection stopped: its rules, its memory, and what ``others`` take up."""
     while True:
         try:
             await registry.load()
             rules = await store.load_rules()
             await alerts.set_rules(rules, {})
             await recovery.recover(rules)
-            await gaps.start()
+            for start in others:
+                await start()
             return
         except DatabaseUnavailable as error:
             log.info("detection begins later: %s", error)

@@ -13,6 +13,7 @@ from api import queries, waves
 from api.auth import Ports, SignedIn
 from api.ports import ApiPorts
 from api.queries import Reader, reading
+from api.rollups import Rolled, parts_of, unit_of
 from api.routes.devices import find_device
 from api.schemas import DEVICE_ID, Exercise, From, Many, To, page, split, step_seconds
 from domain.clock import from_us
@@ -62,7 +63,7 @@ async def readings(
     step: Annotated[str | None, Query(max_length=20, description="rollup: 30, 30s, 5m, 1h, 1d")] = None,
     exercise: Exercise = None,
 ) -> Response:
-    """Readings by time; with `step` the average, smallest, largest and count of each bucket."""
+    """Readings by time; with `step` the average, smallest, largest, last and count of each bucket."""
     start, end = window(ports, from_, to)
     span_s = (end - start).total_seconds()
     step_s = step_seconds(step) if step else None
@@ -70,17 +71,33 @@ async def readings(
     async with reading(ports.pool) as reader:
         row = await find_device(reader, ports, session.actor, device, exercise)
         parameters = {"device": row["key"], "from": start, "to": end, "names": names or None}
+        parameters |= {"rolled": step_s is not None and unit_of(step_s) is not None, "limit": POINTS_MAX + 1}
         await check_metrics(reader, names)
         metrics = {m["key"]: m["name"] for m in await reader.rows(queries.METRICS_OF_DEVICE, parameters)}
-        if step_s is not None:
+        parameters["metrics"] = list(metrics)
+        if step_s is None:
+            rows = await reader.rows(queries.READINGS, parameters)
+        else:
             check_step(step_s, span_s, len(metrics))
-        parameters |= {"metrics": list(metrics), "step_s": step_s, "limit": POINTS_MAX + 1}
-        sql = queries.READINGS if step_s is None else queries.READINGS_BY_STEP
-        rows = await reader.rows(sql, parameters)
+            rows = await by_step(reader, parameters, start, end, step_s)
     if len(rows) > POINTS_MAX:
         check_step(span_s / POINTS_MAX / 2, span_s, len(metrics))
     items = [reading_json(row, metrics) for row in rows]
     return page(items, None, device=device, metrics=sorted(metrics.values()), step_s=step_s)
+
+
+async def by_step(
+    reader: Reader, parameters: dict[str, Any], start: datetime, end: datetime, step_s: float
+) -> list[dict[str, Any]]:
+    """Buckets from rollups where they say what readings would, and from readings elsewhere."""
+    unit_s = unit_of(step_s)
+    rolled: Rolled | None = None
+    if unit_s is not None and (state := await reader.row(queries.ROLLUP_STATE)) and state["through"]:
+        dirty = [row["hour"] for row in await reader.rows(queries.DIRTY_HOURS, parameters)]
+        rolled = Rolled(state["through"], state["raw_from"], dirty)
+    parts = parts_of(start, end, unit_s, rolled)
+    sql = queries.READINGS_BY_UNIT[unit_s or 60]
+    return await reader.rows(sql, {**parameters, "step_s": step_s, **parts.sql_parameters()})
 
 
 async def check_metrics(reader: Reader, names: list[str]) -> None:

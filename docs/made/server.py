@@ -12,19 +12,31 @@ import typer
 
 from docs.made.markdown import code, number, table
 from server.cli import app as command_line
-from server.settings import POSITIONS_DAYS, READINGS_DAYS, WAVEFORMS_DAYS, Settings, with_demo_defaults
+from server.settings import (
+    MINUTES_DAYS,
+    POSITIONS_DAYS,
+    READINGS_DAYS,
+    WAVEFORMS_DAYS,
+    Settings,
+    with_demo_defaults,
+)
 from simulators.scenarios.catalogue import SCENARIOS
 
 
 def settings() -> str:
     """All settings with their defaults."""
     demo = with_demo_defaults(environment={}, folder=Path("/nonexistent"))
-    days = {"readings": READINGS_DAYS, "waveforms": WAVEFORMS_DAYS, "positions": POSITIONS_DAYS}
+    days = {
+        "readings": READINGS_DAYS,
+        "waveforms": WAVEFORMS_DAYS,
+        "positions": POSITIONS_DAYS,
+        "minutes": MINUTES_DAYS,
+    }
     rows = []
     for name, field in Settings.model_fields.items():
         shown = field.default
-        if shown is None and name.startswith("retention_days_"):
-            shown = f"{days[name.removeprefix('retention_days_')]:g}"
+        if shown is None and (kept := days.get(name.removeprefix("retention_days_"))):
+            shown = f"{kept:g}"
         if isinstance(shown, tuple | dict):
             shown = ", ".join(shown)
         text = str(shown).lower() if isinstance(shown, bool) else str(shown) if shown not in (None, "") else "empty"

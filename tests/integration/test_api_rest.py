@@ -54,6 +54,7 @@ def sensor(id_: str = "VB-0001", town: str | None = MACHONG, **given: Any) -> De
 async def insert_readings(house: House, key: int, n: int, step_us: int = 1_000_000) -> None:
     async with house.pool.connection() as conn:
         await conn.execute("INSERT INTO metric (name) VALUES ('ppv_mm_s'), ('freq_hz')")
+        await conn.execute("INSERT INTO series (device, metric) VALUES (%s, 1)", [key])
         await conn.execute(
             """INSERT INTO reading (time, device, metric, value, seq, late)
                SELECT %s::timestamptz + i * %s::interval, %s, 1, i, i, false FROM generate_series(0, %s) AS i""",

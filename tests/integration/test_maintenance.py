@@ -43,9 +43,34 @@ async def test_what_is_older_than_its_days_goes_and_the_rest_stays(pool: Pool, d
 async def test_chunks_are_there_before_the_traffic_and_nothing_else_is(pool: Pool, database_url: str) -> None:
     async with await connect(database_url, name="test") as conn:
         await maintain(conn, KEEP, NOW)
+    covers = (
+        "SELECT bool_and(EXISTS (SELECT FROM timescaledb_information.chunks WHERE hypertable_name = %s "
+        "AND range_start <= at AND at < range_end)) FROM unnest(%s::timestamptz[]) AS at"
+    )
+    hours = [NOW + timedelta(hours=hour) for hour in range(13)]
     for table in ("reading", "waveform", "position"):
-        assert await scalar(pool, f"SELECT count(*) FROM show_chunks('{table}')") >= 3
+        assert await scalar(pool, covers, table, hours)
         assert await scalar(pool, f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_the_next_chunks_are_as_long_as_the_traffic_allows(
+    pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    length = "SELECT time_interval FROM timescaledb_information.dimensions WHERE hypertable_name = 'reading'"
+    async with await connect(database_url, name="test") as conn:
+        await conn.execute(
+            "INSERT INTO reading SELECT t, 7, 1, 0, -1, false FROM generate_series(%s::timestamptz, %s, '1s') AS t",
+            [NOW - timedelta(hours=6), NOW],
+        )
+        await maintain(conn, KEEP, NOW)
+        assert await scalar(pool, length) == timedelta(days=1)
+        monkeypatch.setattr("db.chunks.CHUNK_BYTES_MAX", 4_000_000)
+        await maintain(conn, KEEP, NOW)
+        assert await scalar(pool, length) == timedelta(hours=6)
+        # A day later: what comes next goes into the shorter ones.
+        await maintain(conn, KEEP, NOW + timedelta(hours=24))
+    lengths = "SELECT min(range_end - range_start) FROM timescaledb_information.chunks WHERE hypertable_name = %s"
+    assert await scalar(pool, lengths, "reading") < timedelta(days=1)
 
 
 async def test_one_process_at_a_time(pool: Pool, database_url: str) -> None:

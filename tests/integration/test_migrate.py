@@ -27,7 +27,7 @@ async def test_all_tables_of_the_contract_are_there(pool: Pool) -> None:
         cursor = await conn.execute("SELECT hypertable_name FROM timescaledb_information.hypertables")
         hypertables = {row[0] for row in await cursor.fetchall()}
     assert tables >= CONTRACT_TABLES
-    assert hypertables == {"reading", "waveform", "position", "device_status"}
+    assert hypertables == {"reading", "waveform", "position", "device_status", "reading_1m", "reading_1h"}
 
 
 def test_a_changed_migration_is_refused(database_url: str) -> None:
