@@ -77,12 +77,7 @@ class Noisy(SeriesFaults):
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings."""
         r = block.readings
-        live = np.flatnonzero(~r.late)
-        if len(live) == 0:
-            return []
-        row = self.series_of(r.device[live], r.metric[live])
-        order = np.argsort(row, kind="stable")
-        live, row = live[order], row[order]
+        live, row = self.by_series(r)
         fresh = newer(row, r.time_us[live], self._newest[row])
         live, row = live[fresh], row[fresh]
         if len(live) == 0:

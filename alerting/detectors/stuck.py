@@ -65,12 +65,9 @@ class Stuck(SeriesFaults):
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings."""
         r = block.readings
-        live = np.flatnonzero(~r.late)
+        live, row = self.by_series(r)
         if len(live) == 0:
             return []
-        row = self.series_of(r.device[live], r.metric[live])
-        order = np.argsort(row, kind="stable")
-        live, row = live[order], row[order]
         careful = self._learn(row, r.time_us[live], r.value[live])
         if not careful.any():
             return []
