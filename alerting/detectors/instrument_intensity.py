@@ -9,8 +9,9 @@ An episode is everything from waking until ``quiet_s`` without a sample above
 ``wake_gal``; PGA, PGV and the level exceeded for 0.3 s are those of the episode, and
 the intensity rises with them. Lone one-sample spikes (``spikes.py``) are taken out.
 
-Judgement is per packet; a gap begins the filters anew and keeps the episode. Acceleration
-only: packets in mm/s are left to the vibration limit.
+Judgement is per packet; a gap or a restart begins the filters anew and keeps the episode.
+When it shakes at that moment the filters answer to a step that never was, so for
+``SETTLE_S`` such packets do not count. Acceleration only: packets in mm/s are left to the vibration limit.
 
 Known crudeness: above 213 samples/s the 0.3 s are counted in every second (third…)
 sample; a box that is turned over looks like a shock, until ``awake_s_max`` has passed.
@@ -49,6 +50,8 @@ ORDER = 20
 """Numbers of filter state an axis; fewer are used where a stage is left out."""
 RATE_HZ_MIN = 20.0
 """Below, the band says nothing about what people feel."""
+SETTLE_S = 5.0
+"""Some time constants of the lowest corner, 0.1 Hz."""
 REST_S = 30.0
 """Time constant with which the rest follows quiet packets."""
 
@@ -101,7 +104,8 @@ class InstrumentIntensity(DeviceState):
     """One rule over all devices that send acceleration."""
 
     FIELDS: ClassVar = {
-        "_newest": NEVER, "_next": NEVER, "_awake_until": NEVER, "_awake_since": NEVER, "_episode": NEVER,
+        "_newest": NEVER, "_next": NEVER, "_counts_from": NEVER, "_awake_until": NEVER, "_awake_since": NEVER,
+        "_episode": NEVER,
         "_rate": 0, "_rest": 0, "_state": 0, "_top": 0, "_pga": 0, "_pgv": 0, "_reached": 0, "_told": 0,
         "_severity": 0,
     }  # fmt: skip
@@ -118,6 +122,7 @@ class InstrumentIntensity(DeviceState):
         self._awake_us_max = round(s.awake_s_max * 1e6)
         self._filters: dict[float, BiquadTree] = {}
         self._newest: Int64 = np.zeros(0, np.int64)
+        self._counts_from: Int64 = np.zeros(0, np.int64)
         self._next: Int64 = np.zeros(0, np.int64)
         self._awake_since: Int64 = np.zeros(0, np.int64)
         self._awake_until: Int64 = np.zeros(0, np.int64)  # NEVER: asleep
@@ -190,6 +195,7 @@ class InstrumentIntensity(DeviceState):
         self._rest[row] = np.median(x, axis=2)
         self._state[row] = 0
         active = self._severity[row] > 0
+        self._counts_from[row] = np.where(active, start_us + round(SETTLE_S * 1e6), NEVER)
         self._awake_until[row] = np.where(active, start_us + self._quiet_us, NEVER)
         self._awake_since[row] = start_us
         self._forget(row[~active])
@@ -219,9 +225,11 @@ class InstrumentIntensity(DeviceState):
         filtered, state = tree.run(p.x, self._state[p.row, :, : tree.order])
         self._state[p.row, :, : tree.order] = state
         vector = np.sqrt(np.einsum("kacm,kacm->kcm", filtered, filtered))
-        self._remember(p.row, vector[:, 0] * np.float32(GAL), p.rate_hz)
-        self._pga[p.row] = np.maximum(self._pga[p.row], vector[:, 1].max(axis=1))
-        self._pgv[p.row] = np.maximum(self._pgv[p.row], vector[:, 2].max(axis=1))
+        counts = p.start_us >= self._counts_from[p.row]
+        settled = p.row[counts]
+        self._remember(settled, vector[counts, 0] * np.float32(GAL), p.rate_hz)
+        self._pga[settled] = np.maximum(self._pga[settled], vector[counts, 1].max(axis=1))
+        self._pgv[settled] = np.maximum(self._pgv[settled], vector[counts, 2].max(axis=1))
         cn, jma = self._intensities(p.row, p.rate_hz)
         reached = np.maximum(self._reached[p.row], (cn if self.settings.scale == "cn" else jma).astype(np.float32))
         self._reached[p.row] = reached
