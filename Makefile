@@ -8,7 +8,7 @@ NO_INDEX = { echo "the package index cannot be reached (or lacks a pinned packag
 docs/howto/operate.md"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit bench fuzz docs lock clean
+.PHONY: help run test lint check unit bench fuzz docs lock clean
 
 help:
 	@echo "make run     the demo city with its page, in the foreground; Ctrl-C stops it"
@@ -36,10 +36,12 @@ test: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit tests/test_architecture.py tests/test_docs.py
 
-check: $(READY)
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
 	$(BIN)/python -m pytest -q tests/unit tests/test_architecture.py tests/test_docs.py
 
 bench: $(READY)
