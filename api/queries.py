@@ -590,7 +590,7 @@ SELECT text, kind, valid_from, valid_to FROM address_alias WHERE address_id = %(
 
 ADDRESSES_OF_BUILDING = """
 SELECT id, text FROM address
-WHERE id BETWEEN left(%(id)s, 19) || '000000' AND left(%(id)s, 19) || '999999' AND id <> %(id)s
+WHERE id BETWEEN rpad(%(building)s, %(length)s, '0') AND rpad(%(building)s, %(length)s, '9') AND id <> %(id)s
 ORDER BY id LIMIT 1000
 """
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from starlette.responses import Response
 
 from api.paging import LIMIT_MAX
+from domain.addresses import address_rule
 from domain.errors import PayloadError
 from domain.places import Place
 
@@ -72,6 +73,16 @@ class Login(Body):
         return self
 
 
+def _of_the_rule(address_id: str) -> str:
+    rule = address_rule()
+    if len(address_id) != rule.length:
+        raise ValueError(f"an address id has {rule.length} digits here (rule {rule}), not {len(address_id)}")
+    return address_id
+
+
+AddressId = Annotated[str, Field(pattern=r"^[0-9]{16,25}$"), AfterValidator(_of_the_rule)]
+
+
 class Camera(Body):
     """Where a camera looks."""
 
@@ -90,12 +101,12 @@ class DeviceBody(Body):
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
     datum: Datum | None = None
-    address_id: Annotated[str, Field(pattern=r"^[0-9]{25}$")] | None = None
+    address_id: AddressId | None = None
     building_class: Literal["commercial", "residential", "sensitive"] = "residential"
     mount: Literal["foundation", "top_floor"] = "foundation"
     period_s: Annotated[float, Field(gt=0, le=86400 * 31)] | None = None
     product: Annotated[Text, Field(max_length=64)] = ""
-    building: Annotated[str, Field(pattern=r"^[0-9]{19}$")] | None = None
+    building: Annotated[str, Field(pattern=r"^[0-9]{13,25}$")] | None = None
     floor: Annotated[int, Field(ge=-20, le=200)] | None = None
     calibration: dict[str, Any] = {}
     disabled: bool = False

@@ -6,6 +6,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from domain.addresses import address_rule
 from domain.errors import PayloadError
 
 PARTITIONS = 256
@@ -14,20 +15,20 @@ PARTITIONS = 256
 BUILDING_CLASSES = ("commercial", "residential", "sensitive")
 """DIN 4150-3 lines 1, 2 and 3; a house of unknown kind counts as residential."""
 
-BUILDING_DIGITS = 19
-"""The building part of a 25-digit address; what follows names the room."""
-
 
 def building_of(building: str | None, address_id: str | None) -> str | None:
     """The building a device stands in: as given, else the building part of its address.
 
     Raises: PayloadError ``bad_building`` when it is none, or another than the address says.
     """
-    by_address = address_id[:BUILDING_DIGITS] if address_id else None
+    rule = address_rule()
+    by_address = rule.building(address_id) if address_id else None
     if building is None:
         return by_address
-    if not re.fullmatch(rf"[0-9]{{{BUILDING_DIGITS}}}", building):
-        raise PayloadError("bad_building", f"building {building!r} must be the first 19 digits of an address")
+    if not re.fullmatch(rf"[0-9]{{{rule.building_length}}}", building):
+        raise PayloadError(
+            "bad_building", f"building {building!r} must be the first {rule.building_length} digits of an address"
+        )
     if by_address is not None and building != by_address:
         raise PayloadError("bad_building", f"building {building} is not the one of address {address_id}")
     return building

@@ -1,6 +1,6 @@
 """Addresses as columns: found by id, and the nearest to many points at once.
 
-Ten million addresses fit in 2 GB: ids are fixed 25-byte strings, texts one long
+Ten million addresses fit in 2 GB: ids are strings of at most 25 bytes, texts one long
 UTF-8 buffer, cells numbers into a list; the nearest is found by ``geo.nearest``.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.addresses import ID_DIGITS_MAX
 from geo.nearest import NOWHERE, PointBuckets
 
 Float64 = NDArray[np.float64]
@@ -22,6 +23,7 @@ Uint8 = NDArray[np.uint8]
 __all__ = ["NOWHERE", "AddressColumns", "AddressIndex", "PackedAddresses", "Texts"]
 
 _UINT32_MAX = 2**32 - 1
+ID_TYPE = f"S{ID_DIGITS_MAX}"
 
 
 class Texts:
@@ -89,7 +91,8 @@ class AddressColumns:
 class PackedAddresses:
     """Addresses without an object each, in order of their ids, as they come from the database.
 
-    ``ids``: ``S25``; ``cell`` ``(n,)`` points into the distinct 15-digit ``cells``, which are sorted.
+    ``ids``: ``S25``, or as wide as they are; ``cell`` ``(n,)`` points into the distinct
+    15-digit ``cells``, which are sorted.
     """
 
     ids: NDArray[np.bytes_]
@@ -102,7 +105,7 @@ class PackedAddresses:
     @classmethod
     def of(cls, columns: AddressColumns) -> PackedAddresses:
         """The same addresses, sorted and packed."""
-        names = np.array(columns.id, dtype="S25") if len(columns) else np.empty(0, "S25")
+        names = np.array(columns.id, dtype=ID_TYPE) if len(columns) else np.empty(0, ID_TYPE)
         order = np.argsort(names, kind="stable")
         distinct, inverse = np.unique(np.array(columns.grid, dtype="S15"), return_inverse=True)
         return cls(
@@ -152,7 +155,7 @@ class AddressIndex:
         return at if at < len(self.ids) and self.ids[at] == wanted else NOWHERE
 
     def id(self, row: int) -> str:
-        """The 25-digit id of a row."""
+        """The id of a row."""
         return bytes(self.ids[row]).decode()
 
     def some_ids(self, rows: Int64) -> list[str]:

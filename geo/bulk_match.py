@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from domain.addresses import address_rule
 from domain.errors import CodeError, ImportFileError, PayloadError
 from domain.places import UNKNOWN_PLACE, Place
 from geo.codes import parse_address
@@ -254,9 +255,10 @@ def _row(line: int, header: Sequence[str], record: list[str], at: Mapping[str, i
             row.wrong.append(f"bad code: {error}")
     row.town = said.get("town", "")
     row.declared = tuple(said[name] for name in ("grid", "village", "town") if said.get(name))
-    if not row.declared and len(said.get("id", "")) == 25 and said["id"].isdecimal():
+    if not row.declared and len(said.get("id", "")) == address_rule().length and said["id"].isdecimal():
         try:
-            row.declared = (parse_address(said["id"]).cell,)
+            code = parse_address(said["id"])
+            row.declared = (code.cell or code.village,)
         except CodeError as error:
             row.wrong.append(f"bad code: {error}")
     return row

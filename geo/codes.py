@@ -3,10 +3,10 @@
 division  6 digits city or county (GB/T 2260), 9 town, 12 village (statistics bureau);
           a 12-digit code that ends in 000 is the town's
 cell      15 digits = 12 of the village + 3 of the cell in it, 001-999 (GB/T 47678.3)
-address   25 digits = 2 province + 2 city + 2 district + 3 town + 3 village + 2 base grid
-          + 5 building + 6 room (Shenzhen's SZDB/Z rule); the first 19 name the building,
-          room 000000 is the building as a whole. The base grid is the cell's number,
-          so addresses reach cells 001-099 only.
+address   12 of the village + base grid + building + room as ``domain.addresses`` says:
+          25 digits with 2 + 5 + 6 (Shenzhen's SZDB/Z rule); room 0 is the building as a
+          whole. The base grid is the cell's number, so with two digits addresses
+          reach cells 001-099 only.
 component 17 digits = 6 division + 2 major + 3 minor + 6 sequence (GB/T 47678.5-2026)
 matter    11 digits = 6 division + 2 major + 3 minor (GB/T 47678.5-2026); a kind of
           matter in a city, no single event
@@ -14,7 +14,7 @@ device    20 digits = 8 centre (2 province, 2 city, 2 district, 2 base) + 2 indu
           + 3 type + 1 network + 6 sequence (GB/T 28181, rule A)
 
 A shorter code is a prefix of the longer one, except that an address carries the
-cell's number with two digits. Cities without districts write district 00.
+cell's number with the digits of its rule. Cities without districts write district 00.
 Nothing here knows which divisions exist; that is what the region table is for.
 Major classes and the industries and types of GB/T 28181 are short lists of their
 standards and are checked.
@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from domain.addresses import VILLAGE_DIGITS, AddressRule, address_rule
 from domain.errors import CodeError
 
 CITIES_WITHOUT_DISTRICTS = frozenset({"4419", "4420", "4604", "6202"})
@@ -75,23 +76,19 @@ class CellCode:
 
 @dataclass(frozen=True, slots=True)
 class AddressCode:
-    """A 25-digit address, taken apart; room 0 is the building as a whole."""
+    """An address, taken apart; room 0 is the building as a whole, base grid 0 one that the rule leaves out."""
 
     code: str
     village: str
     base_grid: int
     building: int
     room: int
+    building_code: str
 
     @property
-    def cell(self) -> str:
-        """The 15-digit cell this address was numbered in."""
-        return f"{self.village}{self.base_grid:03d}"
-
-    @property
-    def building_code(self) -> str:
-        """The first 19 digits."""
-        return self.code[:19]
+    def cell(self) -> str | None:
+        """The 15-digit cell this address was numbered in; None where the rule has no base grid."""
+        return f"{self.village}{self.base_grid:03d}" if self.base_grid else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +169,18 @@ def parse_cell(code: str) -> CellCode:
     return CellCode(code, village, sequence)
 
 
-def parse_address(code: str) -> AddressCode:
-    """A 25-digit address."""
-    _digits(code, (25,), "an address")
-    village = _part(code, 12, "address")
-    base_grid, building, room = int(code[12:14]), int(code[14:19]), int(code[19:25])
-    if base_grid == 0:
-        raise CodeError(f"address {code!r}: digits 13-14 (base grid) are 00; grids are numbered from 01")
+def parse_address(code: str, rule: AddressRule | None = None) -> AddressCode:
+    """An address by a rule, else by this process's."""
+    rule = rule or address_rule()
+    _digits(code, (rule.length,), "an address")
+    village = _part(code, VILLAGE_DIGITS, "address")
+    at = VILLAGE_DIGITS + rule.base_grid_digits
+    base_grid, building = int(code[VILLAGE_DIGITS:at] or "0"), int(code[at : rule.building_length])
+    if rule.base_grid_digits and base_grid == 0:
+        raise CodeError(f"address {code!r}: {_zeros(VILLAGE_DIGITS, at)} (base grid); grids are numbered from 1")
     if building == 0:
-        raise CodeError(f"address {code!r}: digits 15-19 (building) are 00000; buildings start at 00001")
-    return AddressCode(code, village, base_grid, building, room)
+        raise CodeError(f"address {code!r}: {_zeros(at, rule.building_length)} (building); buildings start at 1")
+    return AddressCode(code, village, base_grid, building, rule.room(code), rule.building(code))
 
 
 def parse_component(code: str) -> ComponentCode:
@@ -218,16 +217,20 @@ def cell_code(village: str, sequence: int) -> str:
     return f"{parse_village(village).code}{sequence:03d}"
 
 
-def address_code(cell: str, building: int, room: int = 0) -> str:
-    """The 25-digit code of a building, or of a room in it, numbered in a cell."""
+def address_code(cell: str, building: int, room: int = 0, rule: AddressRule | None = None) -> str:
+    """The code of a building, or of a room in it, numbered in a cell; by a rule, else by this process's."""
     parsed = parse_cell(cell)
-    if parsed.sequence > 99:
-        raise CodeError(f"cell {cell} has number {parsed.sequence}: an address code has two digits for it (01-99)")
-    if not 1 <= building <= 99999:
-        raise CodeError(f"building {building} in cell {cell}: buildings are numbered 1 to 99999")
-    if not 0 <= room <= 999999:
-        raise CodeError(f"room {room} in cell {cell}: rooms are numbered 0 (whole building) to 999999")
-    return f"{parsed.village}{parsed.sequence:02d}{building:05d}{room:06d}"
+    if building < 1:
+        raise CodeError(f"building {building} in cell {cell}: buildings are numbered from 1")
+    try:
+        return (rule or address_rule()).make(parsed.village, parsed.sequence, building, room)
+    except ValueError as error:
+        raise CodeError(f"an address in cell {cell}: {error}") from error
+
+
+def _zeros(start: int, stop: int) -> str:
+    where = f"digit {stop} is" if stop - start == 1 else f"digits {start + 1}-{stop} are"
+    return f"{where} {'0' * (stop - start)}"
 
 
 def _digits(code: str, lengths: tuple[int, ...], what: str) -> None:

@@ -342,6 +342,8 @@ def _address(line: Mapping[str, str], datum: str | None) -> AddressRow:
     if point is None:
         _bad("lon and lat are empty; an address needs both")
     grid = parse_cell(line["grid"]).code if line.get("grid") else code.cell
+    if grid is None:
+        _bad("grid is empty; ids without a base grid do not say which cell an address lies in")
     said = [alias.strip() for alias in re.split(r"[;；|]", line.get("aliases", ""))]
     aliases = tuple(dict.fromkeys(alias for alias in said if alias and alias != line["text"]))
     road, number = line.get("road", ""), line.get("number", "")

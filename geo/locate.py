@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.addresses import address_rule
 from domain.places import UNKNOWN_PLACE, Place
 from geo.addresses import AddressColumns, AddressIndex, PackedAddresses
 from geo.geodesy import distance_m
@@ -46,7 +47,6 @@ SCORE_SCALE_M = 150.0
 DEVICE_SCORE_MIN = 0.3
 DEVICE_SCORE_UNCHECKED = 0.9
 BUILDING_SCORE = 0.9
-BUILDING_DIGITS, WHOLE_BUILDING = 19, "000000"
 TERRITORY_SCORE = {"grid": 0.3, "village": 0.25, "town": 0.2}
 _OTHER_CELL = 0.8
 _LENT = 0.5
@@ -195,9 +195,10 @@ class Locator:
     def _registered(self, address_id: str | None) -> tuple[int, str]:
         """The row of a registered address, or of its building where the room is not known; and the method."""
         row = self.addresses.row(address_id) if address_id else NOWHERE
-        if row != NOWHERE or not address_id or len(address_id) != len(WHOLE_BUILDING) + BUILDING_DIGITS:
+        rule = address_rule()
+        if row != NOWHERE or not address_id or len(address_id) != rule.length:
             return row, "device"
-        return self.addresses.row(address_id[:BUILDING_DIGITS] + WHOLE_BUILDING), "building"
+        return self.addresses.row(rule.whole_building(address_id)), "building"
 
     def _where(self, row: int) -> _Territory:
         """An address's territory: its cell where that is in force, else what holds its point.

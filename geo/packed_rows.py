@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.addresses import SHENZHEN
 from geo.addresses import PackedAddresses, Texts
 
 Int32 = NDArray[np.int32]
 
-ID_BYTES, CELL_BYTES = 25, 15
+CELL_BYTES = 15
 BLOCK_BYTES = 40_000_000
 
 
@@ -39,7 +40,8 @@ class Part:
     @property
     def last_id(self) -> str:
         """The highest id: the next part begins after it."""
-        return self.ids[-ID_BYTES:].decode()
+        rows = len(self.lengths) // 4
+        return self.ids[-(len(self.ids) // rows) :].decode()
 
 
 class _Column:
@@ -71,10 +73,14 @@ class _Column:
 
 
 class AddressPacker:
-    """Parts of addresses in, in order of ids; ``done`` gives all of them packed."""
+    """Parts of addresses in, in order of ids; ``done`` gives all of them packed.
 
-    def __init__(self) -> None:
-        self._ids, self._texts = _Column(f"S{ID_BYTES}"), _Column(np.uint8)
+    ``id_bytes``: of each id, by the database's rule.
+    """
+
+    def __init__(self, id_bytes: int = SHENZHEN.length) -> None:
+        self._id_bytes, self._id_type = id_bytes, f"S{id_bytes}"
+        self._ids, self._texts = _Column(self._id_type), _Column(np.uint8)
         self._lengths, self._cell = _Column(np.int32), _Column(np.int32)
         self._lon, self._lat = _Column(np.float64), _Column(np.float64)
         self._numbers: dict[bytes, int] = {}
@@ -82,9 +88,9 @@ class AddressPacker:
     def add(self, part: Part) -> None:
         """The next rows."""
         lengths = np.frombuffer(part.lengths, ">i4")
-        assert len(part.ids) == ID_BYTES * len(lengths), "an address id is not of 25 characters"
+        assert len(part.ids) == self._id_bytes * len(lengths), f"an id is not of {self._id_bytes} characters"
         assert len(part.texts) == int(lengths.sum()), "the database's encoding is not UTF-8"
-        self._ids.add(np.frombuffer(part.ids, f"S{ID_BYTES}"))
+        self._ids.add(np.frombuffer(part.ids, self._id_type))
         self._texts.add(np.frombuffer(part.texts, np.uint8))
         self._lengths.add(lengths)
         self._cell.add(self._numbered(np.frombuffer(part.cells, f"S{CELL_BYTES}")))

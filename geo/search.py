@@ -58,7 +58,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One answer. ``kind``: address (``code`` has 25 digits), road (the village's code), village, town."""
+    """One answer. ``kind``: address (``code`` is its id), road (the village's code), village, town."""
 
     kind: str
     code: str

@@ -19,6 +19,7 @@ import numpy as np
 import shapely
 
 from db import locks
+from db.address_rule import stored_rule
 from db.copy import copy_rows
 from db.devices import DeviceRow
 from db.pool import Connection
@@ -300,7 +301,7 @@ async def _load_addresses(conn: Connection, real: bool) -> AddressPacker:
 
     Part by part along the primary key, so that nobody sorts ten million rows.
     """
-    packer, after = AddressPacker(), ""
+    packer, after = AddressPacker((await stored_rule(conn)).length), ""
     async with conn.cursor(binary=True) as cursor:
         while True:
             await cursor.execute(SELECT_PART, {"real": real, "after": after}, prepare=False)

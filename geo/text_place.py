@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from domain.addresses import ID_DIGITS_MIN
 from domain.places import UNKNOWN_PLACE, Place
 from geo.conflicts import Conflict, find_conflicts
 from geo.gazetteer import Named
@@ -149,7 +150,7 @@ def _place(ranked: Sequence[Candidate], locator: Locator, point: Place | None) -
         return UNKNOWN_PLACE
     if point is not None and best.reasons == ("the coordinate lies there",):
         return replace(point, score=min(point.score, best.score))
-    if len(best.code) == 25:
+    if len(best.code) >= ID_DIGITS_MIN:
         return replace(locator.device(best.code, None, None), score=best.score, method="text")
     village = best.code if len(best.code) == 12 else None
     names = locator.names_of(best.code)

@@ -20,8 +20,10 @@ import uvicorn
 
 from api.accounts import issue_ticket, seed_demo_accounts
 from api.app import uvicorn_options
+from db.address_rule import settle_rule
 from db.migrate import migrate
 from db.pool import Pool, connect
+from domain.addresses import SHENZHEN
 from domain.errors import DatabaseUnavailable, GridpulseError, SettingsError
 from server.accounts import follow_accounts
 from server.broker_log import count_refusals
@@ -75,6 +77,7 @@ async def serve(settings: Settings, *, role: str, demo: bool, startup: Startup) 
         async with services(settings, role, startup) as (urls, stack):
             assert urls.database_url is not None
             await until_migrated(urls.database_url, startup)
+            await settle_addresses(settings, urls.database_url, demo=demo, role=role)
             if demo and role != "api":
                 await seed(urls.database_url, startup)
             async with build(settings, urls.database_url, urls.mqtt_url, role=role, demo=demo) as house:
@@ -206,6 +209,18 @@ async def until_migrated(url: str, startup: Startup) -> None:
         else:
             startup.say(f"schema: {', '.join(ran)}" if ran else "schema is up to date")
             return
+
+
+async def settle_addresses(settings: Settings, url: str, *, demo: bool, role: str) -> None:
+    """Agree with the database on what address ids are made of. Raises: SettingsError, DatabaseUnavailable."""
+    wanted = settings.address_rule
+    seeding = demo and role != "api"
+    if seeding and wanted not in (None, SHENZHEN):
+        raise SettingsError(
+            f"GRIDPULSE_ADDRESS_DIGITS is {wanted}, but the demo city's addresses follow {SHENZHEN}: add --no-demo"
+        )
+    async with await connect(url, name="gridpulse-start") as conn:
+        await settle_rule(conn, SHENZHEN if seeding else wanted, may_change=role != "api")
 
 
 async def seed(url: str, startup: Startup) -> None:

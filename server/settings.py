@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from db.maintenance import Retention
+from domain.addresses import AddressRule
 from domain.errors import SettingsError
 from ingest.media.hosts import AllowedHost
 
@@ -56,6 +57,11 @@ class Settings(BaseModel):
     http_host: str = Field("127.0.0.1", description="address of the page and the API")
     http_port: int = Field(8080, ge=1, le=65535, description="port of the page and the API")
     timezone: str = Field("Asia/Shanghai", description="for device times without a zone, calendars, display")
+    address_digits: str = Field(
+        "",
+        description="digits of base grid, building and room in an address id, behind the village's 12;"
+        " empty = the database's, 2,5,6 in a new one",
+    )
     auto_register: bool = Field(False, description="unknown devices: register them, or quarantine")
     runs_as_live: bool = Field(False, description="whether runs may act as live traffic (demo, test homes)")
     adapters: dict[str, str] = Field({}, description="other vendors' topics: filter=adapter, …")
@@ -93,6 +99,14 @@ class Settings(BaseModel):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"there is no time zone {name!r}; an example is Asia/Shanghai") from error
         return name
+
+    @field_validator("address_digits")
+    @classmethod
+    def known_rule(cls, text: str) -> str:
+        """Only numbers of digits that an id can have."""
+        if text:
+            AddressRule.parse(text)
+        return text
 
     @field_validator("database_url")
     @classmethod
@@ -173,6 +187,11 @@ class Settings(BaseModel):
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("must look like http://frigate:5000")
         return url
+
+    @property
+    def address_rule(self) -> AddressRule | None:
+        """The rule of address ids that is asked for, if one is."""
+        return AddressRule.parse(self.address_digits) if self.address_digits else None
 
     @property
     def retention(self) -> Retention:

@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from domain.addresses import SHENZHEN
 from geo.addresses import AddressColumns
 from geo.codes import address_code
 from geo.geodesy import LocalPlane
@@ -76,7 +77,7 @@ def build_addresses(
             last = numbered.setdefault((village, road), [-1, 0])
             last[even] += 2
             number = f"{last[even]}号"
-            ids.append(address_code(ground.code, building))
+            ids.append(address_code(ground.code, building, rule=SHENZHEN))
             texts.append(f"东莞市{ground.town}{ground.village}{road}{number}")
             names.append(road)
             numbers.append(number)

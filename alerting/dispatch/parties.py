@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from domain.addresses import address_rule
 from domain.places import Place
 
-BUILDING_DIGITS = 19
 REACH_M_MAX = 1000.0
 """Of a permit's own radius and of a row's ``within_m`` each."""
 
@@ -32,7 +32,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who owns a building; ``building``: the first 19 digits of its addresses."""
+    """Who owns a building; ``building``: the building part of its addresses."""
 
     building: str
     party: Party
@@ -85,7 +85,7 @@ class Parties:
 
     def owner(self, place: Place) -> Party | None:
         """Who owns the building at this place."""
-        return self.owners.get(place.address_id[:BUILDING_DIGITS]) if place.address_id else None
+        return self.owners.get(address_rule().building(place.address_id)) if place.address_id else None
 
     def maintainer(self, device: str, kind: str, place: Place) -> Party | None:
         """Who maintains this device: its own row, else the longest place prefix, its kind before any kind."""

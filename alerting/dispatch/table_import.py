@@ -24,10 +24,11 @@ from zoneinfo import ZoneInfo
 from alerting.dispatch.batches import Batch
 from alerting.dispatch.cells import Cells
 from alerting.dispatch.duties import ROLES, SOURCES, DutyRow
-from alerting.dispatch.parties import BUILDING_DIGITS, REACH_M_MAX
+from alerting.dispatch.parties import REACH_M_MAX
 from alerting.dispatch.windows import CITY_ZONE, DAY_KINDS
 from alerting.rules import parse_rule
 from alerting.trips.table_rows import SITE_COLUMNS, TRUCK_PERMIT_COLUMNS, site_row, truck_permit_row
+from domain.addresses import address_rule
 from domain.clock import from_us
 from domain.errors import ImportFileError, SettingsError
 from domain.places import CITY_LEVELS
@@ -205,8 +206,9 @@ def _holiday(cells: Cells) -> Row:
 
 
 def _owner(cells: Cells) -> Row:
-    how = f"write the first {BUILDING_DIGITS} digits of the building's addresses"
-    building = cells.matching("building", rf"[0-9]{{{BUILDING_DIGITS}}}", how, needed=True)
+    digits = address_rule().building_length
+    how = f"write the first {digits} digits of the building's addresses"
+    building = cells.matching("building", rf"[0-9]{{{digits}}}", how, needed=True)
     return building, cells.needed("unit"), cells.needed("name"), cells.text("name_en")
 
 

@@ -23,6 +23,7 @@ from api.paging import LIMIT_DEFAULT, decode_cursor, encode_cursor
 from api.ports import ApiPorts
 from api.queries import reading
 from api.schemas import (
+    AddressId,
     Cursor,
     Datum,
     Lat,
@@ -35,11 +36,11 @@ from api.schemas import (
     place_json,
     reply,
 )
+from domain.addresses import address_rule
 from domain.clock import from_us, iso, to_us
 from domain.errors import NotFound, PayloadError
 from domain.places import Place
 from geo.datum import to_wgs84
-from geo.locate import BUILDING_DIGITS
 from geo.search import Found
 
 router = APIRouter(tags=["places"])
@@ -228,16 +229,18 @@ def address_json(row: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("/addresses/{address_id}")
 async def address(
-    session: SignedIn, ports: Ports, address_id: Annotated[str, Path(pattern=r"^[0-9]{25}$")]
+    session: SignedIn, ports: Ports, address_id: Annotated[AddressId, Path()]
 ) -> Response:
     """One address: its levels down to the room, other and old names with their time, and the building's others."""
+    rule = address_rule()
+    building = rule.building(address_id)
     async with reading(ports.pool) as reader:
         row = await reader.row(queries.ADDRESS, {"id": address_id})
         if row is None:
             raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
         aliases = await reader.rows(queries.ADDRESS_ALIASES, {"id": address_id})
-        others = await reader.rows(queries.ADDRESSES_OF_BUILDING, {"id": address_id})
-    room = int(address_id[BUILDING_DIGITS:])
+        within = {"id": address_id, "building": building, "length": rule.length}
+        others = await reader.rows(queries.ADDRESSES_OF_BUILDING, within)
     levels = {"city": address_id[:6], "town": row["grid"][:9], "village": row["grid"][:12], "grid": row["grid"]}
-    building = {"building": address_id[:BUILDING_DIGITS], "room": room or None}
-    return reply({**address_json(row), "levels": {**levels, **building}, "aliases": aliases, "in_building": others})
+    house = {"building": building, "room": rule.room(address_id) or None}
+    return reply({**address_json(row), "levels": {**levels, **house}, "aliases": aliases, "in_building": others})

@@ -153,7 +153,8 @@ TABLES: Mapping[str, str] = {
     "region": "City, towns and villages with their outlines. `generated` marks the demo's.",
     "grid_cell": "Grid cells with their outlines.",
     "place_state": "One row that counts changes of places, for processes that missed a notification.",
-    "address": "Addresses with their points.",
+    "address_rule": "One row: digits of base grid, building and room in address ids; fixed once there are any.",
+    "address": "Addresses with their points. Migration `address_rule` lets ids have 16 to 25 digits.",
     "address_alias": "What an address was called before, and is by some. A replaced text is kept by itself.",
     "device": "The registry: sensors, cameras, vehicles, devices of runs; `key` stands in other tables. "
     "Migration `device_details` added `building`, `floor` and `calibration`.",
@@ -198,7 +199,8 @@ TABLES: Mapping[str, str] = {
     "unit": "Units by id, with the desk that answers when nobody is on the rota.",
     "rota": "Shifts and substitutions: who of a unit is on duty when.",
     "holiday": "Days that are not what their weekday says.",
-    "building_owner": "Owners of buildings, by the first 19 digits of the address.",
+    "building_owner": "Owners of buildings, by the address without the room. Migration `address_rule` "
+    "lets it have 13 to 25 digits.",
     "maintainer": "Who keeps devices working: by device, or by kind and place.",
     "works_permit": "Works with a permit: where, how wide, from when to when.",
     "app_user": "Local accounts; passwords are argon2id hashes.",

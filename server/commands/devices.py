@@ -14,6 +14,7 @@ import typer
 
 from api.accounts import audit
 from db import credentials
+from db.address_rule import settle_rule
 from db.devices import register_devices, set_disabled
 from db.pool import Connection, connect
 from domain.errors import GridpulseError, NotFound
@@ -248,6 +249,7 @@ def on_database(work: Callable[[Connection], Awaitable[Result]]) -> Result:
 
     async def run() -> Result:
         async with await connect(database_url(), name="gridpulse-cli") as conn:
+            await settle_rule(conn, load_settings().address_rule)
             return await work(conn)
 
     return asyncio.run(run())

@@ -22,6 +22,7 @@ from alerting.dispatch.table_import import TABLE_KINDS, ParsedTable, parse_table
 from alerting.dispatch.windows import CITY_ZONE
 from alerting.duty_store import compare_rows, put_batch, put_rows, read_alerts, read_context, read_duties
 from alerting.store import PostgresAlertStore
+from db.address_rule import settle_rule
 from db.pool import Connection, open_pool, unavailable
 from domain.clock import US_PER_S, iso
 from domain.errors import GridpulseError, ImportFileError
@@ -89,6 +90,8 @@ async def import_rows(
     """
     content = _read(path)
     async with open_pool(url, name="gridpulse import", max_size=1) as pool:
+        async with pool.connection() as conn:
+            await settle_rule(conn, load_settings().address_rule)
         if what == "duties":
             await PostgresAlertStore(pool).load_duties()  # a new home's rows are there before they are compared
         with unavailable(f"importing {what}"):

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from db.address_rule import settle_rule
 from db.devices import DeviceRow, upsert_devices
 from db.pool import Connection, connect, unavailable
 from domain.errors import GridpulseError, ImportFileError, PayloadError
@@ -46,6 +47,7 @@ from server.commands.import_checks import Held, hold_addresses, hold_devices, ho
 from server.commands.import_duties import TABLE_KINDS, import_table
 from server.commands.import_rules import import_rules
 from server.connect import database_url
+from server.settings import load_settings
 
 KINDS = ("regions", "grids", "addresses", "devices", "cameras", "places")
 LAYERS: dict[str, Layer] = {"regions": "region", "grids": "grid_cell"}
@@ -223,6 +225,7 @@ def check_usage(what: str, options: Options) -> None:
 
 async def _import(what: str, file: Path, options: Options) -> ImportReport:
     async with await connect(database_url(), name="gridpulse import") as conn:
+        await settle_rule(conn, load_settings().address_rule)
         return await import_file(conn, what, file, options)
 
 

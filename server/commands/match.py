@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from db.address_rule import settle_rule
 from db.pool import Connection, connect, unavailable
 from domain.errors import GridpulseError, ImportFileError, PayloadError
 from geo.bulk_match import FOUND_COLUMNS, MATCHED, UNMATCHED, Match, MatchRow, match_rows, read_rows, summary
@@ -29,6 +30,7 @@ from geo.search import AddressFinder
 from geo.store import load_aliases, load_locator
 from server.commands.import_checks import Held, hold_claims
 from server.connect import database_url
+from server.settings import load_settings
 
 LISTED_MAX = 20
 FILE_BYTES_MAX = 1024**3
@@ -105,6 +107,7 @@ def match_command(
 
 async def _match(file: Path, datum: str | None) -> tuple[list[str], list[Match], Held]:
     async with await connect(database_url(), name="gridpulse match") as conn:
+        await settle_rule(conn, load_settings().address_rule)
         return await match_file(conn, file, datum)
 
 

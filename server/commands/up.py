@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from db.address_rule import settle_rule
 from db.migrate import migrate as run_migrations
+from db.pool import connect
 from server.connect import database_url
 from server.progress import Startup
 from server.settings import Settings, load_settings, with_demo_defaults
@@ -50,8 +52,16 @@ def migrate() -> None:
 
     Example: GRIDPULSE_DATABASE_URL=postgresql://… gridpulse migrate
     """
-    ran = run_migrations(database_url())
+    settings = load_settings()
+    url = database_url(settings)
+    ran = run_migrations(url)
+    asyncio.run(_settle_addresses(url, settings))
     typer.echo("\n".join(ran) if ran else "nothing to do")
+
+
+async def _settle_addresses(url: str, settings: Settings) -> None:
+    async with await connect(url, name="gridpulse migrate") as conn:
+        await settle_rule(conn, settings.address_rule, may_change=True)
 
 
 def log_to(settings: Settings) -> None:

@@ -511,6 +511,8 @@ async def test_places(house: House) -> None:
     (found,) = (await house.get(f"{API}/addresses", q="麻涌 新沙路")).json()["items"]
     assert (await house.get(f"{API}/addresses/{found['id']}")).json()["town"] == MACHONG
     problem(await house.get(f"{API}/addresses/{'1' * 25}"), 404)
+    refused = problem(await house.get(f"{API}/addresses/{'1' * 22}"), 422)
+    assert "25 digits here" in str(refused)
     routed = (await house.get(f"{API}/route", kind="fire.smoke", severity=2, lon=113.6, lat=23.0)).json()
     assert (routed["duty"][0]["role"], routed["steps"]) == ("lead", [f"fire.smoke 2 {MACHONG}"])
     problem(await house.get(f"{API}/route", severity=2, lon=113.6, lat=23.0), 422)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.addresses import AddressRule
 from domain.errors import CodeError
 from geo.codes import (
     address_code,
@@ -59,6 +60,30 @@ def test_an_address_carries_its_cell_with_two_digits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rule", "code", "cell", "room"),
+    [
+        (AddressRule(3, 4, 4), "44190012620612300420101", "441900126206123", 101),
+        (AddressRule(2, 5, 0), "4419001262060700042", "441900126206007", 0),
+        (AddressRule(0, 5, 3), "44190012620600042101", None, 101),
+    ],
+)
+def test_an_address_by_another_rule(rule: AddressRule, code: str, cell: str | None, room: int) -> None:
+    assert address_code(cell or "441900126206007", 42, room, rule) == code
+    address = parse_address(code, rule)
+    assert (address.cell, address.building, address.room) == (cell, 42, room)
+    assert code.startswith(address.building_code)
+    with pytest.raises(CodeError, match=f"it needs {rule.length}"):
+        parse_address(code + "0", rule)
+
+
+def test_zeros_are_named_with_the_digits_of_the_rule() -> None:
+    with pytest.raises(CodeError, match=r"digits 13-15 are 000 \(base grid\)"):
+        parse_address("44190012620600000420101", AddressRule(3, 4, 4))
+    with pytest.raises(CodeError, match=r"digit 13 is 0 \(building\)"):
+        parse_address("4419001262060101", AddressRule(0, 1, 3))
+
+
+@pytest.mark.parametrize(
     ("parse", "code", "wrong"),
     [
         (parse_division, "", "must consist of the digits"),
@@ -95,10 +120,10 @@ def test_bad_codes_say_what_is_wrong(parse: object, code: str, wrong: str) -> No
 @pytest.mark.parametrize(
     ("cell", "building", "room", "wrong"),
     [
-        ("441900126206100", 1, 0, "two digits"),
-        ("441900126206001", 0, 0, "1 to 99999"),
-        ("441900126206001", 100_000, 0, "1 to 99999"),
-        ("441900126206001", 1, 1_000_000, "rooms are numbered"),
+        ("441900126206100", 1, 0, "base grid 100: the rule 2,5,6 has 2 digits"),
+        ("441900126206001", 0, 0, "numbered from 1"),
+        ("441900126206001", 100_000, 0, "building 100000: the rule 2,5,6 has 5 digits"),
+        ("441900126206001", 1, 1_000_000, "room 1000000: the rule 2,5,6 has 6 digits"),
     ],
 )
 def test_addresses_that_cannot_be_coded(cell: str, building: int, room: int, wrong: str) -> None:

@@ -41,6 +41,17 @@ def test_parts_are_laid_end_to_end(monkeypatch: pytest.MonkeyPatch, block_bytes:
     np.testing.assert_allclose(packed.lat, [22 + n / 1000 for n in range(7, 17)])
 
 
+def test_ids_are_as_wide_as_the_rule_says() -> None:
+    one = part(7, ["441900003001001"] * 2)
+    short = Part(one.ids[3:25] + one.ids[28:], one.texts, one.lengths, one.cells, one.lon, one.lat)
+    packer = AddressPacker(22)
+    packer.add(short)
+    assert short.last_id == f"{8:022d}"
+    assert packer.done().ids.tolist() == [f"{n:022d}".encode() for n in (7, 8)]
+    with pytest.raises(AssertionError, match="not of 22"):
+        packer.add(one)
+
+
 def test_nothing_at_all() -> None:
     packed = AddressPacker().done()
     assert (len(packed.ids), len(packed.texts), list(packed.cells)) == (0, 0, [])

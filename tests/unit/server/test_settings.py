@@ -43,6 +43,8 @@ def test_one_number_of_days_serves_all_three_tables(tmp_path: Path) -> None:
         ("GRIDPULSE_DATABASE_URL", "mysql://x", "must look like postgresql://"),
         ("GRIDPULSE_MQTT_URL", "tcp://x", "must look like mqtt://"),
         ("GRIDPULSE_RETENTION_DAYS_READINGS", "-1", "greater than 0"),
+        ("GRIDPULSE_ADDRESS_DIGITS", "3,5,6", "GRIDPULSE_ADDRESS_DIGITS: .*26 digits; 16 to 25"),
+        ("GRIDPULSE_ADDRESS_DIGITS", "25", "write the digits of base grid, building and room"),
         ("GRIDPULSE_AUTO_REGISTER", "perhaps", "GRIDPULSE_AUTO_REGISTER: .*bool"),
     ],
 )
