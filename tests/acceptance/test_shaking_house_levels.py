@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.fix_server import LiveServer, Server
 pytestmark = pytest.mark.stack
 
 HOUSES = {1: "VB-0151", 2: "VB-0152", 3: "VB-0153", 4: "VB-0154"}
+SECOND = "VB-0152-2"
+"""A second sensor in the second house: one alone stays a notice, two that feel it are believed."""
 SEVERITY = {1: 4, 2: 3, 3: 2, 4: 1}
 PEAK_GAL = {1: 6.0, 2: 32.0}
 PPV_MM_S = {3: 6.0, 4: 16.0}
@@ -55,12 +58,13 @@ def shakes(second: int, peak_gal: float) -> list[list[float]]:
     return [found, [0.03 * v for v in found], [0.02 * v for v in found]]
 
 
-async def shake(live_server: LiveServer, device: str, peak_gal: float) -> None:
+async def shake(live_server: LiveServer, devices: Sequence[str], peak_gal: float) -> None:
     begin = time.time() - CALM_S - SHAKING_S
     for second in range(CALM_S + SHAKING_S):
         x, y, z = shakes(second, peak_gal)
         body = {"t": begin + second, "rate_hz": RATE_HZ, "unit": "gal", "x": x, "y": y, "z": z}
-        await live_server.publish(f"sensors/{device}/waveform", body)
+        for device in devices:
+            await live_server.publish(f"sensors/{device}/waveform", body)
 
 
 def put_owners_and_works(server: Server, folder: Path, houses: dict[int, dict[str, Any]]) -> None:
@@ -74,6 +78,14 @@ def put_owners_and_works(server: Server, folder: Path, houses: dict[int, dict[st
         path = folder / f"{what}.csv"
         path.write_text("\n".join(lines), encoding="utf-8")
         assert f"{what}: 4 rows, 0 bad" in server.cli("import", what, str(path)).stdout
+    place = houses[2]["location"]
+    path = folder / "devices.csv"
+    path.write_text(
+        f"id,kind,lon,lat,datum,address_id\n{SECOND},vibration,{place['lon']},{place['lat']},wgs84,"
+        f"{houses[2]['address_id']}\n",
+        encoding="utf-8",
+    )
+    server.cli("import", "devices", str(path))
 
 
 async def alert_of(live: Live, device: str, severity: int) -> dict[str, Any]:
@@ -107,7 +119,7 @@ async def test_who_is_told_at_each_level_and_why_and_how_soon(live_server: LiveS
         await live.frame()
         for level, device in HOUSES.items():
             if level in PEAK_GAL:
-                await shake(live_server, device, PEAK_GAL[level])
+                await shake(live_server, [device, SECOND] if level == 2 else [device], PEAK_GAL[level])
             else:
                 await live_server.raise_alert(device, PPV_MM_S[level])
             alert = await alert_of(live, device, SEVERITY[level])

@@ -1,4 +1,7 @@
-"""Incidents on the page: one row for what belongs together, by mouse, keyboard and on a phone."""
+"""Incidents on the page: one row for what belongs together, by mouse, keyboard and on a phone.
+
+Before ``test_page.py``, whose many alerts all over the city are a storm: then a house is a part of that.
+"""
 
 from __future__ import annotations
 
