@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import expect
 
+from simulators.publisher import Publisher
 from tests.browser.conftest import LiveServer, VisitorMaker
+from tests.fix_server import server_home
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
@@ -16,15 +20,23 @@ HOUSE = ("VB-0001", "VB-0002", "VB-0003")
 """The demo city's one house with several sensors."""
 
 
-APART_S = 20.0
-"""Other tests set off alarms all over the city: within ten seconds of them a house would be part of a storm."""
+
+@pytest.fixture(scope="module")
+async def live_server(chromium: str) -> AsyncIterator[LiveServer]:
+    """A city of its own: other tests' alarms come from all over it, and a house would be part of that storm."""
+    with server_home(GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_RUNS_AS_LIVE="true") as server:
+        await asyncio.to_thread(server.start, "--no-demo")
+        await asyncio.to_thread(server.seed_city)
+        doctor = await asyncio.to_thread(server.doctor)
+        async with Publisher(str(doctor["mqtt_url"]), "browser-incidents") as publisher:
+            yield LiveServer(server.base_url, str(doctor["database_url"]), publisher)
 
 
 async def shake_house(server: LiveServer) -> None:
     """All three sensors over their limit at the same second."""
     for device in HOUSE:
         server.seq += 1
-        reading = {"t": time.time() + APART_S, "seq": server.seq, "values": {"ppv_mm_s": 21.0}}
+        reading = {"t": time.time(), "seq": server.seq, "values": {"ppv_mm_s": 21.0}}
         await server.publish(f"sensors/{device}/readings", reading)
 
 
