@@ -180,7 +180,8 @@ class Silence(DeviceState):
         if now_us // TICK_US % READ_AGAIN_TICKS == 0:
             self._known = 0
             self._meet()
-        row = np.flatnonzero((self._run[:n] == run) & ~self._active[:n] & ~self._explained[:n])
+        heard_once = self._last[:n] != NEVER  # a status alone, before anybody spoke, gives no time to count from
+        row = np.flatnonzero((self._run[:n] == run) & heard_once & ~self._active[:n] & ~self._explained[:n])
         quiet_s = (now_us - self._last[row]) / 1e6
         limit_s = self._limit(row)
         over = quiet_s > limit_s

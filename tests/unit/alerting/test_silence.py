@@ -81,6 +81,15 @@ def test_a_last_will_shortens_the_wait_and_word_from_it_ends_it() -> None:
     assert told(detector.detect(messages([(2, 3760)]), {})) == [("clear", 2, 3760)]
 
 
+def test_a_status_before_anybody_has_spoken_is_no_time_to_count_from() -> None:
+    detector = silence(city(d2=Device(2, "D-2", "sensor", period_s=60)))
+    for online in (True, False):
+        kept = Block(readings([]), (), (DeviceStatus(2, T0, online, None, None, None),), (), (), T0)
+        assert detector.detect(kept, {}) == []
+    assert detector.detect(messages(regular(1, 10, 900)), {}) == []
+    assert told(detector.detect(messages([(2, 901), *regular(1, 10, 2000, 910)]), {})) == [("onset", 2, 901 + 300)]
+
+
 # ---------------------------------------------------------------- gateways
 
 
