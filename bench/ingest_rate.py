@@ -173,10 +173,10 @@ def stored(server: Running) -> int:
 
 
 def small(number: int, start_s: float) -> tuple[str, bytes]:
-    """Two values in 120 bytes."""
+    """Two values in 120 bytes; ``seq`` counts up by one in each device, as a device counts."""
     t_s, temperature_c, humidity_pct = start_s + number / 1000, 20 + number % 7 / 10, 55 + number % 5 / 10
     values = f'"temperature_c": {temperature_c:.6f}, "relative_humidity_pct": {humidity_pct:.6f}'
-    body = f'{{"t": {t_s:.3f}, "seq": {number:7d}, "values": {{{values}}}}}'
+    body = f'{{"t": {t_s:.3f}, "seq": {number // DEVICES:7d}, "values": {{{values}}}}}'
     return f"sensors/bench-{number % DEVICES:04d}/readings", body.ljust(120).encode()
 
 
@@ -191,7 +191,7 @@ def lists(number: int, start_s: float) -> tuple[str, bytes]:
 
 def waveforms(number: int, start_s: float) -> tuple[str, bytes]:
     """Packets of one second, 100 Hz, three axes, MessagePack."""
-    body = {"t": float(f"{start_s + number // DEVICES:.3f}"), "seq": 100_000 + number, **WAVE}
+    body = {"t": float(f"{start_s + number // DEVICES:.3f}"), "seq": number // DEVICES, **WAVE}
     return f"sensors/wave-{number % DEVICES:04d}/waveform", msgspec.msgpack.encode(body)
 
 
