@@ -36,9 +36,11 @@ ENGINES_MAX = 64
 ALONE: Mapping[str, int] = {"vibration.shaking": 4}
 """Kinds that alone are a notice of this severity: anybody can shake one sensor."""
 
-CROWD = 500
-CROWD_EVERY_US = 1_000_000
-"""An incident of so many triggers tells its growth at most this often: each telling costs what it is large."""
+CROWD = 20
+TELLING_US_PER_TRIGGER = 5_000
+TELLING_US_MAX = 1_000_000
+"""Each telling costs what the incident is large, and the alert that made it grow waits for it. So a crowd tells
+its growth only so often: of 20 triggers each 0.1 s, of 200 and more each second."""
 
 DANGEROUS = 2
 """Unless its own level is this bad: then one sensor is enough."""
@@ -194,7 +196,8 @@ class IncidentDesk:
         """Whether a crowd's growth was told a moment ago; the next write or tick tells it."""
         if len(event.rows) < CROWD or not event.is_written or event.merged_into is not None:
             return False
-        return 0 <= at_us - self._told_us.get(event.id, 0) < CROWD_EVERY_US
+        pause_us = min(len(event.rows) * TELLING_US_PER_TRIGGER, TELLING_US_MAX)
+        return 0 <= at_us - self._told_us.get(event.id, 0) < pause_us
 
     def _engine(self, run: str | None) -> Association:
         if run not in self._engines:
