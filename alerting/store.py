@@ -234,15 +234,19 @@ async def _write(conn: Connection, writes: Sequence[Write], incidents: Sequence[
     last = {write.change.alert.id: (write, cursor, body) for write, cursor, body in rendered}
     fresh = [row for alert_id, row in last.items() if first[alert_id].version == 1]
     older = [row for alert_id, row in last.items() if first[alert_id].version > 1]
-    if fresh:
-        await _insert(conn, fresh)
-    if older:
-        await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in older]))
-    if rendered:
-        await _append(conn, rendered)
-        await sum_up(conn, known, _to_sum(writes, known), writes[-1].actor, from_us(writes[-1].at_us))
-    else:
+    if not rendered:
         await conn.execute(NOTIFY, ("",))
+        return cursors
+    async with conn.pipeline():  # one round trip for all of it
+        inserted = None
+        if fresh:
+            inserted = await conn.execute(INSERT_ALERTS, _columns([_insert_row(*row) for row in fresh]))
+        if older:
+            await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in older]))
+        await _append(conn, rendered)
+    if inserted is not None:
+        _check_inserted(await inserted.fetchall(), [write.change.alert for write, _, _ in fresh])
+    await sum_up(conn, known, _to_sum(writes, known), writes[-1].actor, from_us(writes[-1].at_us))
     return cursors
 
 
@@ -257,10 +261,9 @@ async def _check_versions(conn: Connection, alerts: list[Alert]) -> None:
         raise _Rollback(Stale(tuple(stale)))
 
 
-async def _insert(conn: Connection, rows: list[tuple[Write, int, str]]) -> None:
-    cursor = await conn.execute(INSERT_ALERTS, _columns([_insert_row(*row) for row in rows]))
-    made = {row[0] for row in await cursor.fetchall()}
-    alerts = [write.change.alert for write, _, _ in rows]
+def _check_inserted(rows: Sequence[Sequence[Any]], alerts: Sequence[Alert]) -> None:
+    """Leave when an episode was there already: somebody else raised its alert."""
+    made = {row[0] for row in rows}
     stale = [(a.rule, a.device) for a in alerts if a.id not in made]
     if stale:
         raise _Rollback(Stale(tuple(stale)))

@@ -23,12 +23,12 @@ from api.incidents import IncidentChange, incident_change_of
 from api.messages import SIGNED_OUT, SubscribeAlerts, SubscribeValues, frame
 from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
 from api.poll import poll_values, positions_since
-from api.queries import reading, writing
+from api.queries import Reader, reading, writing
 from api.registry import Registry
 from api.snapshots import Snapshots, read_snapshot
 from api.values import TICK_S, merge_items
 from db.listen import wakeups
-from db.pool import Pool
+from db.pool import Connection, Pool, unavailable
 from domain.clock import from_us
 from domain.errors import DatabaseUnavailable, NotFound
 from domain.people import Actor
@@ -121,19 +121,20 @@ class Hub:
 
     async def follow(self) -> None:
         """Read committed changes in order and dispatch them."""
-        async for _ in wakeups(self.database_url, CHANNEL, poll_s=POLL_S, name="gridpulse-live"):
+        async for conn in wakeups(self.database_url, CHANNEL, poll_s=POLL_S, name="gridpulse-live"):
             try:
-                await self.catch_up()
+                with unavailable("reading changes"):
+                    await self.catch_up(conn)
             except DatabaseUnavailable as error:
                 log.warning("cannot read alert changes now, trying again: %s", error)
                 await asyncio.sleep(POLL_S)
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, conn: Connection) -> None:
         """Dispatch all changes after the newest one known; the first call only finds where to begin."""
         if self.newest is None:
             await self.begin()
             return
-        while changes := await self.changes_after(self.newest):
+        while changes := await changes_after(Reader(conn), self.newest):
             for change in changes:
                 self.dispatch(change)
                 self.newest = change.cursor
@@ -150,12 +151,6 @@ class Hub:
         assert row is not None
         if self.newest is None:  # two may have asked
             self.newest = row["cursor"]
-
-    async def changes_after(self, cursor: int) -> list[Change | IncidentChange]:
-        """The next page of changes."""
-        async with reading(self.pool, asked=False) as reader:
-            rows = await reader.rows(queries.CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
-        return [incident_change_of(row) if row["is_incident"] else change_of(row) for row in rows]
 
     def dispatch(self, change: Change | IncidentChange) -> None:
         """One change to all who want it."""
@@ -219,7 +214,7 @@ class Hub:
             client.offer(frame("reload", id=subscription.id, reason=reason))
             return
         cursor = since
-        while changes := await self.changes_after(cursor):
+        while changes := await self.page_after(cursor):
             for change in changes:
                 cursor = change.cursor
                 mine = isinstance(change, IncidentChange) == (subscription.channel == INCIDENTS)
@@ -230,6 +225,11 @@ class Hub:
             if client.closing is not None:
                 return
         self.go_live(subscription, cursor)
+
+    async def page_after(self, cursor: int) -> list[Change | IncidentChange]:
+        """The next page of changes, for one who has fallen behind."""
+        async with reading(self.pool, asked=False) as reader:
+            return await changes_after(reader, cursor)
 
     def go_live(self, subscription: Subscription, cursor: int) -> None:
         """From here on the subscription is served by dispatch."""
@@ -338,6 +338,12 @@ class Hub:
         for client in clients:
             if not still_signed_in(client.identity, actors, sessions, now_us):
                 client.end(SIGNED_OUT, "signed out")
+
+
+async def changes_after(reader: Reader, cursor: int) -> list[Change | IncidentChange]:
+    """The next page of changes."""
+    rows = await reader.rows(queries.CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
+    return [incident_change_of(row) if row["is_incident"] else change_of(row) for row in rows]
 
 
 def still_signed_in(

@@ -7,6 +7,7 @@ caller knows whether its work may be repeated.
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -78,6 +79,17 @@ async def connect(url: str, *, name: str) -> Connection:
         )
 
 
+async def answers_still(conn: Connection) -> None:
+    """Ask a connection to which something was said while nobody used it: farewells, mostly.
+
+    Asking each time would cost every borrower a round trip.
+    """
+    waiting = select.poll()
+    waiting.register(conn.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(conn)
+
+
 @asynccontextmanager
 async def open_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> AsyncIterator[Pool]:
     """An opened pool that answered once; a connection from it is also a transaction.
@@ -91,7 +103,7 @@ async def open_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8
         timeout=POOL_WAIT_S,
         open=False,
         name=name,
-        check=AsyncConnectionPool.check_connection,
+        check=answers_still,
         kwargs={"application_name": name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES},
     )
     async with pool:

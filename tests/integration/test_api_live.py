@@ -65,10 +65,11 @@ async def test_a_client_that_is_quicker_than_the_hub_misses_nothing(house: House
     first = await house.writer.raised("A1")
     await hub.subscribe_alerts(client, SubscribeAlerts("a", AlertFilter(), None))
     await hub.subscribe_alerts(client, SubscribeAlerts("b", AlertFilter(), first))
-    second = await house.writer.raised("A2")
-    await hub.catch_up()
-    third = await house.writer.raised("A3")
-    await hub.catch_up()
+    async with house.pool.connection() as conn:
+        second = await house.writer.raised("A2")
+        await hub.catch_up(conn)
+        third = await house.writer.raised("A3")
+        await hub.catch_up(conn)
     frames = [json.loads(text) for text, _ in client.queue]
     got = [(frame["id"], frame["cursor"]) for frame in frames if frame["type"] == "alert"]
     assert sorted(got) == [("a", second), ("a", third), ("b", second), ("b", third)]
