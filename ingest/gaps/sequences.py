@@ -80,6 +80,7 @@ class Sequences:
     newest_us: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
     counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # since last asked
     gaps: dict[int, list[Gap]] = field(default_factory=dict)
+    begun: list[tuple[int, int, int]] = field(default_factory=list)  # (device, seq, time_us) met for the first time
     restarts: int = 0
 
     def begin(self, counts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap]) -> None:
@@ -98,7 +99,9 @@ class Sequences:
         self._room(int(n.device.max()))
         known = self.highest[n.device]
         before = np.where(n.first, known, np.concatenate([[0], n.seq[:-1]]))
-        odd = (n.seq != before + 1) & ~(n.first & (known == UNKNOWN))
+        new = n.first & (known == UNKNOWN)
+        self.begun += zip(n.device[new].tolist(), n.seq[new].tolist(), n.time_us[new].tolist(), strict=True)
+        odd = (n.seq != before + 1) & ~new
         apart = np.zeros(len(self.highest), bool)
         apart[n.device[odd]] = True
         plain = ~apart[n.device]

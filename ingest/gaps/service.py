@@ -1,9 +1,11 @@
 """Nothing lost without a word: gaps in each device's count are found, asked for, filled, and accounted.
 
-``take`` sees every committed block; ``run`` does the rest once a second, beside
-ingest and never before an acknowledgement: look whether the numbers are stored
-after all (after a crash our own count is behind), write gaps down, ask devices.
-While the database is away gaps wait here, as many as ``Sequences`` bounds.
+``take`` sees every committed block, before its messages are acknowledged, and writes
+down where a device's count began: without that, what server and broker lose together
+would not be missed. ``run`` does the rest once a second, beside ingest: look whether
+the numbers are stored after all (after a crash our own count is behind), write gaps
+down, ask devices. While the database is away gaps wait here, as many as ``Sequences``
+bounds.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 COUNTS_EVERY_S = 30.0
+CLOSE_WITHIN_S = 3.0
 ASKED_AT_ONCE_MAX = 200
 """Commands a second: devices' answers come on top of the ordinary traffic."""
 
@@ -53,10 +56,13 @@ class GapService:
         self._sequences.begin(counts, gaps)
         metrics.SEQ_GAPS_OPEN.set(len(gaps))
 
-    def take(self, block: Block) -> None:
-        """Count a committed block."""
+    async def take(self, block: Block) -> None:
+        """Count a committed block. Raises: DatabaseUnavailable; call again then, with the same block."""
         for gap in self._sequences.take(block):
             self._changed[gap.key] = gap
+        if begun := self._sequences.begun:
+            await self._store.save(begun, [])
+            self._sequences.begun = []
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -68,11 +74,15 @@ class GapService:
                 log.info("gaps are looked at later: %s", error)
 
     async def close(self) -> None:
-        """Write down how far each count is known, so that the next start need not look."""
+        """Write down how far each count is known, so that the next start need not look.
+
+        A database that stands still must not hold up the end: the next start looks, then.
+        """
         try:
-            await self._write(self._sequences.counts(), list(self._changed.values()))
-        except DatabaseUnavailable as error:
-            log.info("counts are not written at the end: %s", error)
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._write(self._sequences.counts(), list(self._changed.values()))
+        except (DatabaseUnavailable, TimeoutError) as error:
+            log.info("counts are not written at the end: %s", error or "no answer")
 
     async def step(self, now_us: int) -> None:
         """One round. Raises: DatabaseUnavailable; call again then."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,20 +157,20 @@ class House:
 
 async def test_a_gap_is_asked_for_written_and_filled() -> None:
     house = House()
-    house.service.take(block([(1, 1, 0), (1, 4, 3)]))
+    await house.service.take(block([(1, 1, 0), (1, 4, 3)]))
     await house.at(4)
     assert not house.asked
     await house.at(7)
     assert house.asked == [("sensors/VB-1/command", b'{"resend":[2,3]}')]
     assert [gap.missing for gap in house.store.gaps.values()] == [((2, 3),)]
-    house.service.take(block([(1, 2, 1), (1, 3, 2)]))
+    await house.service.take(block([(1, 2, 1), (1, 3, 2)]))
     await house.at(8)
     assert missing(list(house.store.gaps.values())) == [(1, (), "filled")]
 
 
 async def test_a_vehicle_of_a_run_is_asked_on_its_own_topic() -> None:
     house = House()
-    house.service.take(block([(2, 1, 0), (2, 3, 1)]))
+    await house.service.take(block([(2, 1, 0), (2, 3, 1)]))
     await house.at(10)
     assert house.asked == [("runs/r1/vehicles/MT-1/command", b'{"resend":[2,2]}')]
 
@@ -177,14 +178,14 @@ async def test_a_vehicle_of_a_run_is_asked_on_its_own_topic() -> None:
 async def test_what_is_stored_all_the_same_is_no_gap_and_nobody_is_asked() -> None:
     house = House()
     house.store.there[1] = [2, 3]
-    house.service.take(block([(1, 1, 0), (1, 5, 3)]))
+    await house.service.take(block([(1, 1, 0), (1, 5, 3)]))
     await house.at(10)
     assert house.asked == [("sensors/VB-1/command", b'{"resend":[4,4]}')]
 
 
 async def test_the_wait_grows_while_nobody_answers_and_ends() -> None:
     house = House()
-    house.service.take(block([(1, 1, 0), (1, 3, 1)]))
+    await house.service.take(block([(1, 1, 0), (1, 3, 1)]))
     for second in range(0, 6000, 1):
         await house.at(second)
     assert len(house.asked) == len(ASK_AFTER_S)
@@ -194,12 +195,12 @@ async def test_the_wait_grows_while_nobody_answers_and_ends() -> None:
 
 async def test_without_a_broker_or_database_the_question_waits() -> None:
     house = House()
-    house.service.take(block([(1, 1, 0), (1, 3, 1)]))
+    await house.service.take(block([(1, 1, 0), (1, 3, 1)]))
     house.connected = False
     await house.at(10)
     assert not house.asked
     house.connected, house.store.away = True, True
-    house.service.take(block([(1, 5, 3)]))
+    await house.service.take(block([(1, 5, 3)]))
     try:
         await house.at(20)
     except DatabaseUnavailable:
@@ -212,13 +213,39 @@ async def test_without_a_broker_or_database_the_question_waits() -> None:
 async def test_a_killed_server_forgets_no_gap() -> None:
     """Counts are written with all gaps that are known, asked for or not."""
     first = House()
-    first.service.take(block([(1, 1, 0), (1, 4, 3)]))
+    await first.service.take(block([(1, 1, 0), (1, 4, 3)]))
     await first.at(40)  # counts are due
-    first.service.take(block([(1, 5, 4), (1, 9, 8)]))  # never written: killed here
+    await first.service.take(block([(1, 5, 4), (1, 9, 8)]))  # never written: killed here
     second = House(first.store)
     await second.service.start()
     second.store.there[1] = [5]
-    second.service.take(block([(1, 10, 60)], received_s=60))
+    await second.service.take(block([(1, 10, 60)], received_s=60))
     await second.at(70)
     ranges = sorted(tuple(gap.missing) for gap in second.store.gaps.values() if gap.outcome is None)
     assert ranges == [((2, 3),), ((6, 9),)], "9 was not committed; 5 was"
+
+
+async def test_where_a_count_began_is_known_before_the_first_message_is_acknowledged() -> None:
+    """Server and broker die together in a device's first seconds: what was lost is missed all the same."""
+    first = House()
+    await first.service.take(block([(1, 7, 0), (1, 8, 1)]))
+    assert first.store.counts == {1: (7, T0)}
+    second = House(first.store)
+    await second.service.start()
+    second.store.there[1] = [8]
+    await second.service.take(block([(1, 11, 60)], received_s=60))
+    await second.at(70)
+    assert second.asked == [("sensors/VB-1/command", b'{"resend":[9,10]}')]
+
+
+async def test_without_the_database_a_first_message_waits() -> None:
+    house = House()
+    house.store.away = True
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await house.service.take(block([(1, 1, 0), (1, 3, 2)]))
+    house.store.away = False
+    await house.service.take(block([(1, 1, 0), (1, 3, 2)]))
+    assert house.store.counts == {1: (1, T0)}
+    await house.at(10)
+    assert house.asked == [("sensors/VB-1/command", b'{"resend":[2,2]}')]
