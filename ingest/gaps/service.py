@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -21,7 +20,7 @@ from domain.devices import Device
 from domain.errors import DatabaseUnavailable
 from domain.readings import Block
 from ingest import metrics
-from ingest.gaps.sequences import FILLED, Gap, Sequences, asked, due, question
+from ingest.gaps.sequences import Gap, Sequences, asked, due, question
 from ingest.gaps.store import GapStore
 
 log = logging.getLogger(__name__)
@@ -89,26 +88,24 @@ class GapService:
         ask, over = due(self._sequences.open(), now_us, ASKED_AT_ONCE_MAX)
         for gap in over:
             self._put(gap)
+        await self._look_up([gap for gap in ask if gap.key not in self._checked])
         for gap in ask:
-            if gap.key not in self._checked:
-                gap = await self._looked_up(gap)
-            if gap.outcome is None and self._ask(gap):
-                self._put(asked(gap, now_us))
+            now = self._sequences.current(gap)
+            if now is not None and self._ask(now):
+                self._put(asked(now, now_us))
         await self._save(now_us)
 
-    async def _looked_up(self, gap: Gap) -> Gap:
-        """A new gap without the numbers that are stored."""
-        for seq in await self._store.stored(gap):
+    async def _look_up(self, gaps: Sequence[Gap]) -> None:
+        """Take out of new gaps what is stored all the same; what is left is missing."""
+        for index, seq in await self._store.stored(gaps) if gaps else []:
+            now = self._sequences.current(gaps[index])
+            if now is not None:
+                self._put(now.without(seq))
+        for gap in gaps:
             now = self._sequences.current(gap)
-            if now is None:
-                break
-            self._put(now.without(seq))
-        now = self._sequences.current(gap)
-        if now is None:
-            return replace(gap, missing=(), outcome=FILLED)
-        metrics.SEQ_MISSING.inc(now.count)
-        self._checked.add(gap.key)
-        return now
+            if now is not None:
+                metrics.SEQ_MISSING.inc(now.count)
+                self._checked.add(gap.key)
 
     def _ask(self, gap: Gap) -> bool:
         device = self._device(gap.device)
@@ -133,7 +130,7 @@ class GapService:
         Counts go beyond it, so with them all gaps are written: a crash must not forget one.
         """
         counts: list[tuple[int, int, int]] = []
-        if now_us - self._counts_at_us >= COUNTS_EVERY_S * 1e6:
+        if abs(now_us - self._counts_at_us) >= COUNTS_EVERY_S * 1e6:  # backward too: clocks are put right
             counts = self._sequences.counts()
             self._counts_at_us = now_us
         await self._write(counts, [g for g in self._changed.values() if counts or g.key in self._checked])

@@ -132,10 +132,11 @@ class FakeStore:
         self.counts |= {d: (highest, newest) for d, highest, newest in counts}
         self.gaps |= {gap.key: gap for gap in gaps}
 
-    async def stored(self, gap: Gap) -> list[int]:
+    async def stored(self, gaps: Sequence[Gap]) -> list[tuple[int, int]]:
         if self.away:
             raise DatabaseUnavailable("away")
-        return [q for q in self.there.get(gap.device, []) if gap.first <= q <= gap.last]
+        there = ((i, q, gap) for i, gap in enumerate(gaps) for q in self.there.get(gap.device, []))
+        return [(i, q) for i, q, gap in there if gap.first <= q <= gap.last]
 
 
 class House:
@@ -249,3 +250,33 @@ async def test_without_the_database_a_first_message_waits() -> None:
     assert house.store.counts == {1: (1, T0)}
     await house.at(10)
     assert house.asked == [("sensors/VB-1/command", b'{"resend":[2,2]}')]
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+async def test_a_step_of_our_clock_holds_up_no_question_and_no_count(step_s: float) -> None:
+    house = House()
+    await house.service.take(block([(1, 1, 0), (1, 4, 3)]))
+    await house.at(7)  # asked once
+    await house.service.take(block([(1, 7, 6)]))
+    await house.at(8 + step_s)
+    assert [body for _, body in house.asked[1:]] == [b'{"resend":[5,6]}', b'{"resend":[2,3]}']
+    await house.at(9 + step_s)
+    assert len(house.asked) == 3, "and then they wait as ever"
+    assert house.store.counts == {1: (7, T0 + 6 * S)}
+
+
+async def test_after_a_crash_no_number_is_missed_twice() -> None:
+    """The count is written more seldom than gaps: what a written gap misses opens no second one."""
+    first = House()
+    await first.service.take(block([(1, 1, 0), (1, 4, 3)]))
+    await first.at(7)  # written and asked for; the count still stands at 1
+    second = House(first.store)
+    await second.service.start()
+    second.store.there[1] = [4, 5]
+    await second.service.take(block([(1, 8, 60)], received_s=60))
+    await second.at(70)
+    missed = [gap.missing for gap in second.store.gaps.values() if gap.outcome is None]
+    assert sorted(missed) == [((2, 3),), ((6, 7),)]
+    await second.service.take(block([(1, seq, seq - 1) for seq in (2, 3, 6, 7)], received_s=71))
+    await second.at(72)
+    assert {gap.outcome for gap in second.store.gaps.values()} == {"filled"}
