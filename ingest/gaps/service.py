@@ -47,12 +47,16 @@ class GapService:
         self._sequences = Sequences()
         self._changed: dict[tuple[int, int, int], Gap] = {}
         self._checked: set[tuple[int, int, int]] = set()
+        self._written: set[tuple[int, int, int]] = set()  # open in the table, so their end must be written too
         self._counts_at_us = 0
+        self._taken_up: list[Gap] = []  # from before the start and not yet looked up
 
     async def start(self) -> None:
         """Take up counts and open gaps. Raises: DatabaseUnavailable."""
         counts, gaps = await self._store.load()
         self._sequences.begin(counts, gaps)
+        self._taken_up = gaps
+        self._written = {gap.key for gap in gaps}
         metrics.SEQ_GAPS_OPEN.set(len(gaps))
 
     async def take(self, block: Block) -> None:
@@ -81,14 +85,18 @@ class GapService:
             async with asyncio.timeout(CLOSE_WITHIN_S):
                 await self._write(self._sequences.counts(), list(self._changed.values()))
         except (DatabaseUnavailable, TimeoutError) as error:
-            log.info("counts are not written at the end: %s", error or "no answer")
+            log.info("counts are not written at the end: %s", str(error) or "no answer")
 
     async def step(self, now_us: int) -> None:
         """One round. Raises: DatabaseUnavailable; call again then."""
         ask, over = due(self._sequences.open(), now_us, ASKED_AT_ONCE_MAX)
         for gap in over:
             self._put(gap)
-        await self._look_up([gap for gap in ask if gap.key not in self._checked])
+        # What came just before a crash may lie in the database with its gap still written as open.
+        before, later = self._taken_up[:ASKED_AT_ONCE_MAX], self._taken_up[ASKED_AT_ONCE_MAX:]
+        new = {gap.key: gap for gap in (*before, *ask) if gap.key not in self._checked}
+        await self._look_up([now for gap in new.values() if (now := self._sequences.current(gap)) is not None])
+        self._taken_up = later
         for gap in ask:
             now = self._sequences.current(gap)
             if now is not None and self._ask(now):
@@ -133,8 +141,9 @@ class GapService:
         if abs(now_us - self._counts_at_us) >= COUNTS_EVERY_S * 1e6:  # backward too: clocks are put right
             counts = self._sequences.counts()
             self._counts_at_us = now_us
-        await self._write(counts, [g for g in self._changed.values() if counts or g.key in self._checked])
-        for key in [k for k, g in self._changed.items() if g.outcome is not None and k not in self._checked]:
+        known = self._checked | self._written
+        await self._write(counts, [g for g in self._changed.values() if counts or g.key in known])
+        for key in [k for k, g in self._changed.items() if g.outcome is not None and k not in known]:
             del self._changed[key]  # it came by itself before anyone asked
         metrics.SEQ_GAPS_OPEN.set(len(self._sequences.open()))
 
@@ -145,7 +154,11 @@ class GapService:
         for gap in gaps:
             if self._changed.get(gap.key) is gap:
                 del self._changed[gap.key]
-            if gap.outcome is not None and gap.key in self._checked:
+            if gap.outcome is None:
+                self._written.add(gap.key)
+                continue
+            self._written.discard(gap.key)
+            if gap.key in self._checked:
                 self._checked.discard(gap.key)
                 metrics.SEQ_GAPS_ENDED.labels(gap.outcome).inc()
                 metrics.SEQ_FILLED.inc(gap.last - gap.first + 1 - gap.count)

@@ -280,3 +280,32 @@ async def test_after_a_crash_no_number_is_missed_twice() -> None:
     await second.service.take(block([(1, seq, seq - 1) for seq in (2, 3, 6, 7)], received_s=71))
     await second.at(72)
     assert {gap.outcome for gap in second.store.gaps.values()} == {"filled"}
+
+
+async def test_what_came_just_before_a_crash_closes_its_gap_at_once() -> None:
+    first = House()
+    await first.service.take(block([(1, 1, 0), (1, 4, 3)]))
+    await first.at(7)
+    await first.at(20)
+    await first.service.take(block([(1, 2, 1), (1, 3, 2)], received_s=21))  # killed before the next round
+    second = House(first.store)
+    second.store.there[1] = [2, 3]
+    await second.service.start()
+    await second.at(30)  # it would be asked again at 80
+    assert missing(list(second.store.gaps.values())) == [(1, (), "filled")]
+    assert not second.asked
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_gap_that_was_written_is_closed_in_writing_even_if_nobody_was_asked(killed: bool) -> None:
+    house = House()
+    await house.service.take(block([(1, 1, 0), (1, 4, 3)]))
+    await house.at(4)  # counts are due, so the gap is written before it is looked up
+    assert missing(list(house.store.gaps.values())) == [(1, ((2, 3),), None)]
+    if killed:
+        house = House(house.store)
+        await house.service.start()
+    await house.service.take(block([(1, 2, 1), (1, 3, 2)], received_s=4.5))
+    await house.at(4.8)
+    assert not house.asked
+    assert missing(list(house.store.gaps.values())) == [(1, (), "filled")]
