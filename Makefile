@@ -1,4 +1,4 @@
-# Five verbs: run, test, check, bench, docs. Set-up is a dependency of each and does nothing when it is done.
+# Six verbs: run, test, check, bench, soak, docs. Set-up is a dependency of each and does nothing when it is done.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ NO_INDEX = { echo "the package index cannot be reached (or lacks a pinned packag
 docs/howto/operate.md"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check unit bench fuzz docs lock clean
+.PHONY: help run test lint check unit bench fuzz soak docs lock clean
 
 help:
 	@echo "make run     the demo city with its page, in the foreground; Ctrl-C stops it"
@@ -16,6 +16,7 @@ help:
 	@echo "make check   lint, types, import rules, unit tests"
 	@echo "make bench   benchmarks, as tables"
 	@echo "make fuzz    garbage into every decoder of other vendors' formats, for a minute"
+	@echo "make soak    the long proofs that nothing is lost, about an hour; one of them: make soak ONLY='kills --seed 7'"
 	@echo "make docs    the parts of docs/ that are made from code"
 
 # The environment is made anew when the lock or the Python version changes.
@@ -51,6 +52,10 @@ bench: $(READY)
 fuzz: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: atheris || true
 	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+# ONLY: kills, outage or memory, with their options; see docs/howto/operate.md.
+soak: $(READY)
+	$(BIN)/python -m tests.chaos $(ONLY)
 
 docs: $(READY)
 	$(BIN)/python -m docs.make

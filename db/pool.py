@@ -22,7 +22,14 @@ Pool = AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]]
 
 CONNECT_TIMEOUT_S = 5
 POOL_WAIT_S = 10.0
-KEEPALIVES: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Over a network that lost us: an idle connection is given up after 25 s, one with bytes under way after 30 s
+(the kernel's own patience with these is a quarter of an hour)."""
 
 OUR_OWN_CLASSES = frozenset(
     {

@@ -116,7 +116,8 @@ class Registry:
         """Keep ``device.last_seen`` and ``run.newest_at`` fresh, every few seconds for all at once."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._save.wait(), HEARD_EVERY_S)
+                async with asyncio.timeout(HEARD_EVERY_S):  # wait_for of Python 3.11 can swallow a cancellation
+                    await self._save.wait()
             self._save.clear()
             heard, self._heard = self._heard, {}
             runs, self._runs_heard = self._runs_heard, set()

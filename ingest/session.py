@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import mqtt5
@@ -220,11 +221,17 @@ class MqttSession:
             if not answer.session_present and epoch > 1:
                 self._sessions_lost += 1
                 log.error("the broker has lost our session: what it had queued for us is gone; ask for resends")
-            connection.write(self._subscribe_packet())
-            check_suback(await connection.suback, self._filters)
+        connection.write(self._subscribe_packet())
+        interval_s = answer.server_keep_alive or KEEP_ALIVE_S
+        if answer.session_present:
+            self._connected.set()  # it knows our subscriptions
+        # The answer comes behind all that was in flight before, and reading may pause for that: no deadline but
+        # silence, or a slow database would have us begin anew for ever, each time with the same messages.
+        await connection.keep_alive(interval_s, until=connection.suback)
+        check_suback(connection.suback.result(), self._filters)
         self._connected.set()
         log.info("connected to the broker at %s:%d", self._endpoint.host, self._endpoint.port)
-        await connection.keep_alive(answer.server_keep_alive or KEEP_ALIVE_S)
+        await connection.keep_alive(interval_s)
 
     def _connect_packet(self) -> bytes:
         password = self._endpoint.password
@@ -381,13 +388,16 @@ class _Connection(asyncio.Protocol):
                 future.set_exception(error)
                 future.exception()  # retrieved here: nobody may be waiting for it
 
-    async def keep_alive(self, interval_s: float) -> None:
-        """Ping while idle; returns never. Raises: BrokerUnavailable when the connection ends."""
+    async def keep_alive(self, interval_s: float, until: asyncio.Future[Any] | None = None) -> None:
+        """Ping while idle; returns once ``until`` is done. Raises: BrokerUnavailable when the connection ends."""
         loop = asyncio.get_running_loop()
         while True:
-            done, _ = await asyncio.wait([self._lost], timeout=interval_s / 2)
-            if done:
+            ends = [self._lost] if until is None else [self._lost, until]
+            await asyncio.wait(ends, timeout=interval_s / 2, return_when=asyncio.FIRST_COMPLETED)
+            if self._lost.done():
                 self._lost.result()
+            if until is not None and until.done():
+                return
             if self._transport is not None and not self._transport.is_reading():
                 self._heard = loop.time()  # it is we who do not listen
             if loop.time() - self._heard > interval_s * 1.5:

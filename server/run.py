@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 DATABASE_RETRY_S = 2.0
 LOGIN_LINK_S = 900.0
+CANCEL_AGAIN_S = 10.0
+"""Longer than any part needs to end in order: ingest finishes its commit and its detectors in 6 s."""
 DEMO_LOGIN = "dispatcher"
 FIRST_ALERT_EVERY_S = 0.2
 
@@ -85,7 +87,15 @@ async def serve(settings: Settings, *, role: str, demo: bool, startup: Startup) 
                 record = ServerRecord(os.getpid(), http_url, demo, settings.runs_as_live, role)
                 settle_memory()
                 with recorded(settings.home, record):
+                    stop_if_told()
                     await run_parts(house, urls, stack, listener, demo, startup, http_url)
+
+
+def stop_if_told() -> None:
+    """End the start when it was cancelled and something on the way swallowed that. Raises: CancelledError."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def settle_memory() -> None:
@@ -138,13 +148,32 @@ async def run_parts(
 async def must_not_end(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """A part that returns or breaks takes the server down. Raises: PartEnded."""
     try:
-        await work()
+        await cancelled_for_good(work)
     except GridpulseError as error:
         raise PartEnded(f"{name} stopped: {error}") from error
     except Exception as error:
         log.exception("%s broke", name)
         raise PartEnded(f"{name} broke: {type(error).__name__}: {error}; the log has more") from error
     raise PartEnded(f"{name} ended by itself; the log has more")
+
+
+async def cancelled_for_good(work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work; when cancelled, cancel it again and again until it has ended.
+
+    A part in which something swallows its one cancellation would go on, and the stop of
+    the server wait for it for ever: ``asyncio.wait_for`` of Python 3.11 does so when what it
+    waits for comes in the same moment, and the connection pool uses it.
+    """
+    task = asyncio.ensure_future(work())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a part ended with an error while it was stopped: %s", error)
+        raise
 
 
 async def embedded_must_not_fail(stack: EmbeddedStack) -> None:

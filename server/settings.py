@@ -30,7 +30,7 @@ HOOKS_KNOWN = frozenset({*HOOKS, "gat1400"})
 SECRET_CHARACTERS_MIN = 16
 
 # Read by the test run and by the embedded stack's programs, not by the server.
-NOT_SETTINGS = frozenset({"GRIDPULSE_CACHE", "GRIDPULSE_REQUIRE_BROWSER"})
+NOT_SETTINGS = frozenset({"GRIDPULSE_CACHE", "GRIDPULSE_CHAOS_SEED", "GRIDPULSE_REQUIRE_BROWSER"})
 
 
 class Settings(BaseModel):

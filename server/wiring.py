@@ -304,7 +304,7 @@ async def build(
 
             async def sink(block: Block) -> None:
                 await lease.held.wait()
-                gaps.take(block)
+                await gaps.take(block)
                 await alerts.handle(block)
                 await trips.handle(block)
                 hub.offer_block(block)

@@ -116,13 +116,10 @@ class SimulatedDevice:
 
         Messages it no longer has are not sent; a command it cannot read is ignored.
         """
-        try:
-            wanted = msgspec.json.decode(command, type=Resend).resend
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        wanted = resend_range(command)
+        if wanted is None:
             return []
-        if not wanted:
-            return []
-        first, last = min(wanted), max(wanted)
+        first, last = wanted
         kept = [emission for seq, emission in self._sent.items() if first <= seq <= last]
         return [Emission(at_us, e.topic, e.payload, e.retain) for e in kept]
 
@@ -141,3 +138,12 @@ class Resend(msgspec.Struct):
     """The command's body."""
 
     resend: list[int]
+
+
+def resend_range(command: bytes) -> tuple[int, int] | None:
+    """First and last number a command asks for; None when it asks for nothing or cannot be read."""
+    try:
+        wanted = msgspec.json.decode(command, type=Resend).resend
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return (min(wanted), max(wanted)) if wanted else None

@@ -3,7 +3,8 @@
 Packets are encoded beforehand but for their times and numbers, and these are written
 for hundreds of packets at once: the generator must be faster than what it measures.
 Payloads: ``small`` is a JSON reading of four values and about 120 bytes, ``waveform``
-a MessagePack packet of 3 x 100 int16 samples.
+a MessagePack packet of 3 x 100 int16 samples. A message follows from its number alone,
+so a device's memory of what it sent is a bound and no bytes (``LoadDevices``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from domain.clock import US_PER_S
 from domain.readings import Int64
+from simulators.devices import KEPT_MESSAGES, resend_range
 from simulators.publisher import Publisher
 from simulators.wire import FrameBlock, block_of, frame
 
@@ -138,8 +140,33 @@ def encoder(plan: LoadPlan, prefix: str) -> Encoder:
 
 def frames(plan: LoadPlan, encode: Encoder, first: int, count: int) -> FrameBlock:
     """Messages ``first`` to ``first + count - 1``: the devices take turns."""
-    numbers = np.arange(first, first + count, dtype=np.int64)
+    return frames_of(plan, encode, np.arange(first, first + count, dtype=np.int64))
+
+
+def frames_of(plan: LoadPlan, encode: Encoder, numbers: Int64) -> FrameBlock:
+    """The messages of these numbers, ``(n,)``."""
     return encode(numbers % plan.devices, plan.times_us(numbers), numbers // plan.devices + 1)
+
+
+class LoadDevices:
+    """The devices of a load as they answer ``{"resend": [17, 19]}``: each still has its last messages."""
+
+    def __init__(self, plan: LoadPlan, *, kept: int = KEPT_MESSAGES) -> None:
+        self._devices = plan.devices
+        self._kept = kept
+        self._place = {device: place for place, device in enumerate(plan.device_ids())}
+
+    def again(self, device_id: str, command: bytes, sent: int) -> Int64:
+        """Numbers of the messages the device sends again, when ``sent`` of the load have been sent.
+
+        What it no longer has, or has not sent yet, is left out; a stranger's or an unreadable command gives none.
+        """
+        wanted, place = resend_range(command), self._place.get(device_id)
+        if wanted is None or place is None or place >= sent:
+            return np.zeros(0, np.int64)
+        newest = (sent - 1 - place) // self._devices + 1
+        first, last = max(wanted[0], newest - self._kept + 1, 1), min(wanted[1], newest)
+        return (np.arange(first, last + 1, dtype=np.int64) - 1) * self._devices + place
 
 
 def due_counts(plan: LoadPlan, began_s: float, now_s: Callable[[], float]) -> Iterator[int]:

@@ -80,6 +80,7 @@ class Sequences:
     newest_us: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
     counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # since last asked
     gaps: dict[int, list[Gap]] = field(default_factory=dict)
+    begun: list[tuple[int, int, int]] = field(default_factory=list)  # (device, seq, time_us) met for the first time
     restarts: int = 0
 
     def begin(self, counts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap]) -> None:
@@ -98,7 +99,9 @@ class Sequences:
         self._room(int(n.device.max()))
         known = self.highest[n.device]
         before = np.where(n.first, known, np.concatenate([[0], n.seq[:-1]]))
-        odd = (n.seq != before + 1) & ~(n.first & (known == UNKNOWN))
+        new = n.first & (known == UNKNOWN)
+        self.begun += zip(n.device[new].tolist(), n.seq[new].tolist(), n.time_us[new].tolist(), strict=True)
+        odd = (n.seq != before + 1) & ~new
         apart = np.zeros(len(self.highest), bool)
         apart[n.device[odd]] = True
         plain = ~apart[n.device]
@@ -147,8 +150,10 @@ class Sequences:
             self.highest[device] = seq
             if seq - highest > JUMP_MAX:
                 return self._lose_all(device)
-            gap = Gap(device, highest + 1, seq - 1, ((highest + 1, seq - 1),), newest_us, time_us, received_us)
-            return self._open(gap)
+            missing = self._not_missed_yet(device, (highest + 1, seq - 1))
+            if not missing:
+                return []
+            return self._open(Gap(device, highest + 1, seq - 1, missing, newest_us, time_us, received_us))
         for gap in self.gaps.get(device, []):
             if gap.first <= seq <= gap.last and any(first <= seq <= last for first, last in gap.missing):
                 smaller = gap.without(seq)
@@ -159,6 +164,17 @@ class Sequences:
             self.highest[device] = seq
             return self._lose_all(device)
         return []  # it came before
+
+    def _not_missed_yet(self, device: int, skipped: Range) -> tuple[Range, ...]:
+        """What of these no open gap misses yet: after a crash the count is behind the gaps that were written."""
+        left, (start, stop) = [], skipped
+        for first, last in sorted(part for gap in self.gaps.get(device, []) for part in gap.missing):
+            if start < first <= stop:
+                left.append((start, first - 1))
+            start = max(start, last + 1) if first <= stop else start
+        if start <= stop:
+            left.append((start, stop))
+        return tuple(left)
 
     def _open(self, gap: Gap) -> list[Gap]:
         gaps = self.gaps.setdefault(gap.device, [])
@@ -226,16 +242,15 @@ ASK_NUMBERS_MAX = 1000
 
 def due(gaps: Sequence[Gap], now_us: int, at_most: int) -> tuple[list[Gap], list[Gap]]:
     """Gaps to ask for now (those that waited longest first), and those that were asked often enough."""
-    waiting = [gap for gap in gaps if gap.asks < len(ASK_AFTER_S) and _ask_at(gap) <= now_us]
-    waiting.sort(key=_ask_at)
-    over = [gap for gap in gaps if gap.asks >= len(ASK_AFTER_S) and gap.ask_at_us <= now_us]
+    come = [gap for gap in gaps if _is_due(gap, now_us)]
+    waiting = sorted((gap for gap in come if gap.asks < len(ASK_AFTER_S)), key=_ask_at)
+    over = [gap for gap in come if gap.asks >= len(ASK_AFTER_S)]
     return waiting[:at_most], [replace(gap, outcome=GIVEN_UP) for gap in over]
 
 
 def asked(gap: Gap, now_us: int) -> Gap:
     """The gap once its device has been asked."""
-    wait_s = ASK_AFTER_S[min(gap.asks + 1, len(ASK_AFTER_S) - 1)]
-    return replace(gap, asks=gap.asks + 1, ask_at_us=now_us + round(wait_s * 1e6))
+    return replace(gap, asks=gap.asks + 1, ask_at_us=now_us + _wait_us(gap.asks + 1))
 
 
 def question(gap: Gap) -> Range:
@@ -244,5 +259,15 @@ def question(gap: Gap) -> Range:
     return first, min(gap.missing[-1][1], first + ASK_NUMBERS_MAX - 1)
 
 
+def _is_due(gap: Gap, now_us: int) -> bool:
+    """Its time has come; or lies further ahead than any wait, so that our clock was put back meanwhile."""
+    ahead_us = _ask_at(gap) - now_us
+    return ahead_us <= 0 or ahead_us > _wait_us(gap.asks)
+
+
 def _ask_at(gap: Gap) -> int:
-    return gap.ask_at_us or gap.opened_us + round(ASK_AFTER_S[0] * 1e6)
+    return gap.ask_at_us or gap.opened_us + _wait_us(0)
+
+
+def _wait_us(asks: int) -> int:
+    return round(ASK_AFTER_S[min(asks, len(ASK_AFTER_S) - 1)] * 1e6)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range as PgRange
 
-from db.pool import Connection, Pool, unavailable
+from db.pool import Pool, unavailable
 from domain.clock import from_us, to_us
 from ingest.gaps.sequences import Gap, Range
 
@@ -28,12 +28,16 @@ ON CONFLICT (device, first, opened_at) DO UPDATE SET missing = excluded.missing,
     ask_at = excluded.ask_at, outcome = excluded.outcome, closed_at = excluded.closed_at
 """
 # The event times of the messages around a gap bound its search; a day more on each side for what was out of order.
-STORED = """
-SELECT DISTINCT seq FROM (
-    SELECT seq FROM reading WHERE device = %(device)s AND time BETWEEN %(after)s AND %(before)s
-    UNION ALL SELECT seq FROM waveform WHERE device = %(device)s AND time BETWEEN %(after)s AND %(before)s
-    UNION ALL SELECT seq FROM position WHERE device = %(device)s AND time BETWEEN %(after)s AND %(before)s
-) AS known WHERE seq BETWEEN %(first)s AND %(last)s
+_OF_GAP = "time BETWEEN gap.after AND gap.before AND seq BETWEEN gap.first AND gap.last"
+STORED = f"""
+SELECT DISTINCT gap.n, known.seq
+FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])
+         AS gap (n, device, first, last, after, before),
+     LATERAL (
+        SELECT seq FROM reading WHERE reading.device = gap.device AND {_OF_GAP}
+        UNION ALL SELECT seq FROM waveform WHERE waveform.device = gap.device AND {_OF_GAP}
+        UNION ALL SELECT seq FROM position WHERE position.device = gap.device AND {_OF_GAP}
+     ) AS known
 """
 DAY_US = 86_400_000_000
 
@@ -70,21 +74,20 @@ class GapStore:
                     async with conn.cursor() as cursor:
                         await cursor.executemany(UPSERT_GAP, [_row(gap) for gap in gaps])
 
-    async def stored(self, gap: Gap) -> list[int]:
-        """Which of the missing numbers lie in the database all the same."""
+    async def stored(self, gaps: Sequence[Gap]) -> list[tuple[int, int]]:
+        """(place in ``gaps``, number): which missing numbers lie in the database all the same."""
         with unavailable("looking for stored numbers"):
             async with self._pool.connection() as conn:
-                return await _stored(conn, gap)
+                asked = zip(*(_search(index, gap) for index, gap in enumerate(gaps)), strict=True)
+                cursor = await conn.execute(STORED.encode(), [list(column) for column in asked])
+                rows = await cursor.fetchall()
+        return [(int(index), int(seq)) for index, seq in rows]
 
 
-async def _stored(conn: Connection, gap: Gap) -> list[int]:
+def _search(index: int, gap: Gap) -> tuple[object, ...]:
     first, last = gap.missing[0][0], gap.missing[-1][1]
-    after, before = gap.after_us - DAY_US, gap.before_us + DAY_US
-    cursor = await conn.execute(
-        STORED, {"device": gap.device, "first": first, "last": last,
-                 "after": from_us(max(after, 0)), "before": from_us(before)},
-    )  # fmt: skip
-    return [int(row[0]) for row in await cursor.fetchall()]
+    after_us, before_us = max(gap.after_us - DAY_US, 0), gap.before_us + DAY_US
+    return index, gap.device, first, last, from_us(after_us), from_us(before_us)
 
 
 def _row(gap: Gap) -> tuple[object, ...]:

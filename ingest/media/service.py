@@ -71,7 +71,8 @@ class MediaService:
                 log.info("pictures are fetched later: %s", error)
             if not more:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):  # wait_for of Python 3.11 can swallow a cancellation
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def round(self) -> bool:

@@ -133,3 +133,48 @@ async def test_what_is_not_acknowledged_is_bounded_in_bytes(monkeypatch: pytest.
     assert broker.acknowledged == list(range(1, n + 1)), "each once, in the order received"
     assert ours.statistics().unacknowledged_bytes == 0
     assert ours.statistics().unacknowledged == 0
+
+
+class BusyBroker(Broker):
+    """It knows our session and sends what was in flight before it answers the subscription."""
+
+    def __init__(self, in_flight: int) -> None:
+        super().__init__()
+        self._in_flight = in_flight
+
+    def _answer(self, packet: Any, writer: asyncio.StreamWriter) -> None:
+        match packet:
+            case mqtt5.ConnectPacket():
+                writer.write(mqtt5.ConnAckPacket(session_present=True).write())
+                for packet_id in range(1, self._in_flight + 1):
+                    again = mqtt5.PublishPacket(
+                        "sensors/a/readings", b"x" * 1000, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id,
+                        duplicate=True,
+                    )  # fmt: skip
+                    writer.write(again.write())
+            case _:
+                super()._answer(packet, writer)
+
+
+async def test_a_subscription_answered_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading pauses for what is not yet committed; to connect anew would bring it all once more, for ever."""
+    monkeypatch.setattr(session, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(session, "UNACKNOWLEDGED_MAX", 100)
+    async with BusyBroker(2000) as broker:
+        ours = MqttSession(f"mqtt://127.0.0.1:{broker.port}", "t", ("sensors/#",))
+        running = asyncio.create_task(ours.run())
+        try:
+            await ours.wait_connected(5)
+            await asyncio.sleep(0.3)  # the database is slow
+            seen = 0
+            async with asyncio.timeout(20):
+                while seen < 2000:
+                    for arrived in await ours.deliveries():
+                        seen += len(arrived.messages)
+                        ours.acknowledge(arrived.token)
+            await until(broker.has_all_of(2000), "all acknowledged")
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert broker.acknowledged == list(range(1, 2001))
+    assert (ours.statistics().connections, ours.statistics().stale_acknowledgements) == (1, 0)

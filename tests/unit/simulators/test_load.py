@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from ingest.codec import Decoding, decode_readings, decode_waveform
-from simulators.load import LoadPlan, due_counts, encoder, frames, settled, write_digits
+from simulators.load import (
+    LoadDevices,
+    LoadPlan,
+    due_counts,
+    encoder,
+    frames,
+    frames_of,
+    settled,
+    write_digits,
+)
 from simulators.wire import FrameBlock
 
 START_US = 1_795_442_400_000_000
@@ -88,3 +97,28 @@ async def test_it_waits_until_all_is_accounted_for_or_nothing_moves(
 
     found, _ = await settled(count_stored, 10, monotonic=lambda: next(now), patience_s=2.5)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "command", "sent", "seqs"),
+    [
+        ("LD-00002", b'{"resend":[7,8]}', 30, [7, 8]),
+        ("LD-00002", b'{"resend":[8]}', 30, [8]),
+        ("LD-00002", b'{"resend":[1,99]}', 30, [6, 7, 8, 9, 10]),  # it keeps five
+        ("LD-00003", b'{"resend":[1,99]}', 29, [5, 6, 7, 8, 9]),  # its tenth is not sent yet
+        ("LD-00003", b'{"resend":[1]}', 2, []),
+        ("LD-00009", b'{"resend":[1]}', 30, []),
+        ("LD-00002", b'{"reboot":true}', 30, []),
+        ("LD-00002", b"resend", 30, []),
+    ],
+)
+def test_a_device_sends_its_last_messages_again(device: str, command: bytes, sent: int, seqs: list[int]) -> None:
+    from datetime import UTC
+
+    p = plan("small")
+    numbers = LoadDevices(p, kept=5).again(device, command, sent)
+    first = list(packets_of(frames(p, encoder(p, ""), 0, 30)))
+    again = list(packets_of(frames_of(p, encoder(p, ""), numbers)))
+    assert [decode_readings(packet.payload, Decoding(START_US, UTC)).seq[0] for packet in again] == seqs
+    assert {packet.topic for packet in again} <= {f"sensors/{device}/readings"}
+    assert {packet.payload for packet in again} <= {packet.payload for packet in first}
