@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 
@@ -92,11 +91,12 @@ class GapService:
             now = self._sequences.current(gap)
             if now is None:
                 break
-            self._put(now.without(seq))
+            if (smaller := now.without(seq)) is not None:
+                self._put(smaller)
         now = self._sequences.current(gap)
         if now is None:
-            return replace(gap, missing=(), outcome=FILLED)
-        metrics.SEQ_MISSING.inc(now.count)
+            return gap._replace(missing=(), outcome=FILLED)
+        metrics.SEQ_MISSING.inc(now.numbers)
         self._checked.add(gap.key)
         return now
 
@@ -141,4 +141,4 @@ class GapService:
             if gap.outcome is not None and gap.key in self._checked:
                 self._checked.discard(gap.key)
                 metrics.SEQ_GAPS_ENDED.labels(gap.outcome).inc()
-                metrics.SEQ_FILLED.inc(gap.last - gap.first + 1 - gap.count)
+                metrics.SEQ_FILLED.inc(gap.last - gap.first + 1 - gap.numbers)

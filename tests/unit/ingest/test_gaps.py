@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable
 from domain.readings import Block, Readings
-from ingest.gaps.sequences import ASK_AFTER_S, GAPS_OF_DEVICE_MAX, JUMP_MAX, Gap, Sequences, due, question
+from ingest.gaps import sequences
+from ingest.gaps.sequences import (
+    ASK_AFTER_S,
+    GAPS_OF_DEVICE_MAX,
+    JUMP_MAX,
+    Gap,
+    Sequences,
+    due,
+    numbered,
+    question,
+)
 from ingest.gaps.service import GapService
 
 T0 = 1_700_000_000_000_000
@@ -101,12 +112,96 @@ def test_what_is_missing_in_the_end_is_what_never_came(order: list[int], lost: s
     assert open_ == {q for q in lost if q < top}
 
 
+class Naive:
+    """The same, a message at a time: what the columns must agree with."""
+
+    def __init__(self) -> None:
+        self.highest: dict[int, int] = {}
+        self.newest_us: dict[int, int] = {}
+        self.gaps: dict[int, list[Gap]] = {}
+
+    def take(self, device: int, seq: int, time_us: int, received_us: int) -> list[Gap]:
+        highest, newest_us = self.highest.get(device, -1), self.newest_us.get(device, -(1 << 62))
+        self.newest_us[device] = max(newest_us, time_us)
+        gaps = self.gaps.setdefault(device, [])
+        if highest == -1 or seq == highest + 1:
+            self.highest[device] = seq
+            return []
+        if seq > highest + sequences.JUMP_MAX or (
+            seq < highest and time_us > newest_us and not self.missing(seq, gaps)
+        ):
+            self.highest[device] = seq
+            self.gaps[device] = []
+            return [gap._replace(outcome="lost") for gap in gaps]
+        if seq > highest:
+            self.highest[device] = seq
+            skipped = (highest + 1, seq - 1)
+            gaps.append(Gap(device, *skipped, (skipped,), newest_us, time_us, received_us))
+            too_many = [gaps.pop(0)] if len(gaps) > sequences.GAPS_OF_DEVICE_MAX else []
+            return [*(gap._replace(outcome="given_up") for gap in too_many), gaps[-1]]
+        for at in self.missing(seq, gaps):
+            left = {q for first, last in gaps[at].missing for q in range(first, last + 1)} - {seq}
+            runs = tuple(
+                (q, next(e for e in range(q, seq + 99) if e + 1 not in left))
+                for q in sorted(left)
+                if q - 1 not in left
+            )
+            smaller = gaps[at]._replace(missing=runs, outcome=None if runs else "filled")
+            gaps[at : at + 1] = [smaller] if runs else []
+            return [smaller]
+        return []
+
+    @staticmethod
+    def missing(seq: int, gaps: list[Gap]) -> list[int]:
+        return [at for at, gap in enumerate(gaps) if any(first <= seq <= last for first, last in gap.missing)]
+
+
+MESSAGES = st.lists(
+    st.tuples(
+        st.integers(1, 3), st.one_of(st.integers(-4, 9), st.sampled_from([1, 1, 1, 2, 40, 60])), st.integers(-3, 5)
+    ),
+    max_size=60,
+)
+
+
+@given(sent=MESSAGES, cuts=st.lists(st.integers(0, 60), max_size=6))
+def test_columns_and_naive_agree(sent: list[tuple[int, int, int]], cuts: list[int]) -> None:
+    """Skips, leaps, repeats, fills and new counts; (device, step of its number, step of its time)."""
+    seq, second, rows = dict.fromkeys((1, 2, 3), 5), dict.fromkeys((1, 2, 3), 100), []
+    for device, step, s in sent:
+        seq[device] = max(0, seq[device] + step)
+        second[device] += s
+        rows.append((device, seq[device], float(second[device])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequences, "JUMP_MAX", 50)
+        patch.setattr(sequences, "GAPS_OF_DEVICE_MAX", 3)
+        columns, naive = Sequences(), Naive()
+        for at, part in enumerate(np.split(np.arange(len(rows)), sorted(c for c in cuts if c < len(rows)))):
+            one = arrived([rows[i] for i in part], at)
+            changed = {gap.key: gap for gap in columns.take(one)}
+            expected: dict[tuple[int, int, int], Gap] = {}
+            n = numbered(one)
+            for i in np.argsort(n.order).tolist():
+                row = (int(n.device[i]), int(n.seq[i]), int(n.time_us[i]), int(n.received_us[i]))
+                expected.update((gap.key, gap) for gap in naive.take(*row))
+            assert changed == expected
+            assert columns.gaps == {device: gaps for device, gaps in naive.gaps.items() if gaps}
+            known = {device: (highest, newest) for device, highest, newest in columns.counts()}
+            assert known == {d: (naive.highest[d], naive.newest_us[d]) for d in known}
+
+
+def arrived(rows: Sequence[tuple[int, int, float]], batch: int) -> Block:
+    """Messages that arrive one microsecond after the other."""
+    one = block(rows, received_s=1000.0 + batch)
+    return replace(one, readings=replace(one.readings, received_us=one.readings.received_us + np.arange(len(rows))))
+
+
 def test_questions_wait_grow_apart_and_end() -> None:
     gap = Gap(1, 2, 4000, ((2, 2), (5, 4000)), T0, T0 + S, T0)
     assert question(gap) == (2, 1001)
     assert due([gap], T0 + S, 10) == ([], [])
     assert due([gap], T0 + round(ASK_AFTER_S[0] * S), 10) == ([gap], [])
-    often = replace(gap, asks=len(ASK_AFTER_S), ask_at_us=T0 + 9 * S)
+    often = gap._replace(asks=len(ASK_AFTER_S), ask_at_us=T0 + 9 * S)
     assert missing(due([often], T0 + 9 * S, 10)[1]) == [(1, gap.missing, "given_up")]
 
 
