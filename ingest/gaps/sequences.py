@@ -6,8 +6,9 @@ number with a newer time means that the device began to count anew: what it had
 not sent by then it no longer has, so its gaps are lost. Numbers met for the first
 time begin the count; what was before is not ours to miss.
 
-Devices that go on counting are taken in columns, and so are those that skip; one that
-repeats, fills or begins anew is taken message by message, in the order received.
+Devices that go on counting (within a block in any order) are taken in columns, and so
+are those that skip; one that repeats, fills or begins anew is taken message by message,
+in the order received.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Sequences:
     counted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # since last asked
     gaps: dict[int, list[Gap]] = field(default_factory=dict)
     restarts: int = 0
+    turn: int = 0
 
     def begin(self, counts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap]) -> None:
         """Take up (device, highest, newest_us) and open gaps from before."""
@@ -151,9 +153,22 @@ class Sequences:
         at = _at(gaps, gap.first)
         return gaps[at] if at >= 0 and gaps[at].key == gap.key else None
 
-    def open(self) -> list[Gap]:
-        """All gaps that have not ended."""
-        return [gap for gaps in self.gaps.values() for gap in gaps]
+    def open(self, at_most: int = sys.maxsize) -> list[Gap]:
+        """Gaps that have not ended: all, or those of so many devices that ``at_most`` is reached, in turns."""
+        devices = list(self.gaps)
+        turn = self.turn if self.turn < len(devices) else 0
+        found: list[Gap] = []
+        self.turn = turn
+        for device in devices[turn:] + devices[:turn]:
+            if len(found) >= at_most:
+                break
+            found += self.gaps[device]
+            self.turn = (self.turn + 1) % len(devices)
+        return found
+
+    def count_open(self) -> int:
+        """How many gaps have not ended."""
+        return sum(map(len, self.gaps.values()))
 
     def _count_on(self, n: Numbered) -> None:
         ends = np.concatenate([n.first[1:], [True]])[: len(n.seq)]

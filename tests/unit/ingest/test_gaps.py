@@ -112,6 +112,18 @@ def test_what_is_missing_in_the_end_is_what_never_came(order: list[int], lost: s
     assert open_ == {q for q in lost if q < top}
 
 
+def test_more_open_gaps_than_are_looked_at_take_turns() -> None:
+    s = Sequences()
+    s.take(block([(device, 2 * q, q) for device in range(1, 8) for q in range(4)]))
+    assert (len(s.open()), s.count_open()) == (21, 21)
+    rounds = [{gap.device for gap in s.open(6)} for _ in range(7)]
+    assert all(len(devices) == 2 for devices in rounds)
+    assert set().union(*rounds[:4]) == set(range(1, 8))
+    s.take(block([(device, 0, 99.0) for device in range(2, 8)]))
+    assert [gap.device for gap in s.open(6)] == [1, 1, 1], "the others count anew"
+    assert Sequences().open(6) == []
+
+
 class Naive:
     """The same, a message at a time: what the columns must agree with."""
 
@@ -151,6 +163,18 @@ class Naive:
             return [smaller]
         return []
 
+    def ordered(self, rows: list[tuple[int, int, int, int]], order: list[int]) -> list[tuple[int, int, int, int]]:
+        """As received, but by number where a block holds all that follow on: its disorder is none."""
+        out = []
+        for device in {row[0] for row in rows}:
+            mine = sorted((row, at) for row, at in zip(rows, order, strict=True) if row[0] == device)
+            numbers = [row[1] for row, _ in mine]
+            begins = self.highest.get(device, -1) in (-1, numbers[0] - 1)
+            if not (begins and numbers == list(range(numbers[0], numbers[0] + len(numbers)))):
+                mine.sort(key=lambda one: one[1])
+            out += [row for row, _ in mine]
+        return out
+
     @staticmethod
     def missing(seq: int, gaps: list[Gap]) -> list[int]:
         return [at for at, gap in enumerate(gaps) if any(first <= seq <= last for first, last in gap.missing)]
@@ -181,8 +205,10 @@ def test_columns_and_naive_agree(sent: list[tuple[int, int, int]], cuts: list[in
             changed = {gap.key: gap for gap in columns.take(one)}
             expected: dict[tuple[int, int, int], Gap] = {}
             n = numbered(one)
-            for i in np.argsort(n.order).tolist():
-                row = (int(n.device[i]), int(n.seq[i]), int(n.time_us[i]), int(n.received_us[i]))
+            messages = zip(
+                n.device.tolist(), n.seq.tolist(), n.time_us.tolist(), n.received_us.tolist(), strict=True
+            )
+            for row in naive.ordered(list(messages), n.order.tolist()):
                 expected.update((gap.key, gap) for gap in naive.take(*row))
             assert changed == expected
             assert columns.gaps == {device: gaps for device, gaps in naive.gaps.items() if gaps}
