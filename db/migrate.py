@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from db import locks
+from db.edition import SELECT_EDITION, Edition
 from db.pool import CONNECT_TIMEOUT_S, unavailable
 from domain.errors import SchemaError
 
@@ -31,7 +32,6 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 SELECT_LOG = "SELECT name, sha256 FROM schema_migration"
 INSERT_LOG = "INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)"
 SELECT_EXTENSION = "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
-SELECT_EDITION = "SELECT current_setting('timescaledb.license', true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def migrate(url: str) -> list[str]:
         conn.execute(CREATE_LOG)
         ran = {str(name): str(sha256) for name, sha256 in conn.execute(SELECT_LOG)}
         conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        edition = conn.execute(SELECT_EDITION).fetchone()
-        todo = pending(read_migrations(), ran, str(edition[0]) if edition else "apache")
+        edition = Edition.of(conn.execute(SELECT_EDITION).fetchone())
+        todo = pending(read_migrations(), ran, edition.license)
         for migration in todo:
             run_one(conn, migration)
         return [migration.name for migration in todo]
