@@ -362,6 +362,14 @@ DEVICE: LiteralString = (
     + AREA
 )
 
+# What is wrong with the device itself, now: its clock, silence, a stuck value.
+FAULTS_OF_DEVICE = """
+SELECT id AS alert, kind, severity, started_at, body -> 'title' AS title, body -> 'value' AS value,
+       body -> 'unit' AS unit, body #> '{evidence,features}' AS features
+FROM alert WHERE device = %(device)s AND starts_with(kind, 'device.') AND condition = 'active' AND state <> 'closed'
+ORDER BY started_at DESC, id LIMIT 20
+"""
+
 DELETE_DEVICE = "DELETE FROM device WHERE id = %(id)s AND run IS NULL RETURNING key"
 
 REGISTRY = "SELECT key, id, kind, run, town, village, grid FROM device ORDER BY key"
