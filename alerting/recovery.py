@@ -79,12 +79,14 @@ class Recovery:
         device: Callable[[int], Device | None],
         metric_names: Callable[[], Sequence[str]],
         now_us: Callable[[], int],
+        calibrated: Callable[[Block], Block] = lambda block: block,
     ) -> None:
         self._pool = pool
         self._alerts = alerts
         self._device = device
         self._metric_names = metric_names
         self._now_us = now_us
+        self._calibrated = calibrated
 
     # ------------------------------------------------------------ there
 
@@ -179,7 +181,7 @@ class Recovery:
                 if rows > ROWS_MAX:
                     raise DatabaseUnavailable(f"there are more than {ROWS_MAX} of them")
         for block in merged(blocks, across_devices=True):
-            yield block
+            yield self._calibrated(block)
 
     async def _heard(self, conn: Connection, saved_us: int) -> Mapping[int, int]:
         """Devices that may have sent something for the first time since then, and after when to look."""

@@ -34,6 +34,7 @@ from alerting.stored import (
 )
 from db.pool import Connection, connect, unavailable
 from domain.alerts import Detection
+from domain.calibrated import Calibrations
 from domain.clock import from_us, iso
 from domain.devices import Device
 from domain.readings import Block
@@ -176,6 +177,7 @@ class _Run:
     limits: Limits
     began: float
     conn: Connection
+    calibrations: Calibrations
     would: Tally = field(default_factory=Tally)
     did: Tally = field(default_factory=Tally)
     rows: Counter[str] = field(default_factory=Counter)
@@ -197,7 +199,7 @@ async def backtest(url: str, asked: Asked, limits: Limits, progress: Progress) -
     with unavailable("reading stored data"):
         async with await connect(url, name="gridpulse-backtest") as conn:
             await conn.execute(READ_ONLY)
-            run = _Run(asked, limits, began, conn)
+            run = _Run(asked, limits, began, conn, Calibrations(asked.devices, asked.metrics))
             devices = await _with_data(run, asked.concerned())
             pace = PACKETS if "waveforms" in asked.proposed.settings.READS else VALUES
             for at in range(0, len(devices), pace.devices):
@@ -284,7 +286,7 @@ async def _slice(run: _Run, keys: Sequence[int], begin_us: int, end_us: int) -> 
             run.rows[stream] += sum(map(rows_of, found))
             blocks += found
     for block in merged(blocks):
-        yield block
+        yield run.calibrations.block(block)
 
 
 def _metrics(asked: Asked) -> list[int]:

@@ -108,10 +108,18 @@ class PlaceDevice(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a hook's body: contents taken in, and (reason, detail) of each that is in quarantine."""
+
+    accepted: int
+    quarantined: Sequence[tuple[str, str]] = ()
+
+
 class TakeHook(Protocol):
     """Hand a vendor's message over to ingest."""
 
-    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> None:
+    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> Received:
         """Returns once it is committed or quarantined. Raises: DatabaseUnavailable."""
         ...
 

@@ -362,6 +362,14 @@ DEVICE: LiteralString = (
     + AREA
 )
 
+# What is wrong with the device itself, now: its clock, silence, a stuck value.
+FAULTS_OF_DEVICE = """
+SELECT id AS alert, kind, severity, started_at, body -> 'title' AS title, body -> 'value' AS value,
+       body -> 'unit' AS unit, body #> '{evidence,features}' AS features
+FROM alert WHERE device = %(device)s AND starts_with(kind, 'device.') AND condition = 'active' AND state <> 'closed'
+ORDER BY started_at DESC, id LIMIT 20
+"""
+
 DELETE_DEVICE = "DELETE FROM device WHERE id = %(id)s AND run IS NULL RETURNING key"
 
 REGISTRY = "SELECT key, id, kind, run, town, village, grid FROM device ORDER BY key"
@@ -391,11 +399,26 @@ ORDER BY name
 
 KNOWN_METRICS = "SELECT name FROM metric WHERE name = ANY (%(names)s)"
 
-READINGS = """
-SELECT time AS t, metric, value, late FROM reading
-WHERE device = %(device)s AND metric = ANY (%(metrics)s) AND time >= %(from)s AND time < %(to)s
-ORDER BY time, metric LIMIT %(limit)s
+# A device's calibrations, put on what is read as `domain.calibrated` puts them on what detectors see.
+# They begin and end at whole hours, so every rollup is of one.
+CALIBRATION: LiteralString = """
+unnest(%(calibrated)s::int[], %(calibrated_from)s::timestamptz[], %(calibrated_until)s::timestamptz[],
+       %(scale)s::float8[], %(offset)s::float8[]) AS c (metric, begins, ends, scale, "offset")
 """
+CALIBRATED: LiteralString = """
+(CASE WHEN c.scale IS NULL THEN {raw} ELSE least(greatest({raw}, -1e290), 1e290) * c.scale + c."offset" END)
+"""
+
+READINGS: LiteralString = (
+    "SELECT r.time AS t, r.metric, "
+    + CALIBRATED.replace("{raw}", "r.value")
+    + " AS value, r.late FROM reading AS r LEFT JOIN "
+    + CALIBRATION
+    + """ON c.metric = r.metric AND c.begins <= r.time AND r.time < c.ends
+WHERE r.device = %(device)s AND r.metric = ANY (%(metrics)s) AND r.time >= %(from)s AND r.time < %(to)s
+ORDER BY r.time, r.metric LIMIT %(limit)s
+"""
+)
 
 ROLLUP_STATE = "SELECT through, raw_from FROM rollup_progress"
 
@@ -405,28 +428,42 @@ WHERE device = %(device)s AND hour > %(from)s - INTERVAL '1 hour' AND hour < %(t
 """
 
 # Windows of rollups and windows of readings; together each bucket once. The bound on values is the rollups' own.
-READINGS_BY_STEP: LiteralString = """
+READINGS_BY_STEP: LiteralString = (
+    """
 SELECT time_bucket(make_interval(secs => %(step_s)s::float8), part.at) AS t, metric,
        sum(part.sum) / sum(part.n) AS avg, min(part.min) AS min, max(part.max) AS max,
        sum(part.n)::bigint AS count, last(part.last, part.last_at) AS last
 FROM (
-    SELECT r.bucket AS at, r.metric, r.n, r.sum, r.min, r.max, r.last, r.last_at
+    SELECT r.bucket AS at, r.metric, r.n,
+           r.sum * coalesce(c.scale, 1) + r.n * coalesce(c."offset", 0) AS sum,
+           least(ends.low, ends.high) AS min, greatest(ends.low, ends.high) AS max, ends.last, r.last_at
     FROM unnest(%(rolled_from)s::timestamptz[], %(rolled_to)s::timestamptz[]) AS part ("from", "to")
     JOIN {table} AS r ON r.bucket >= part."from" AND r.bucket < part."to"
+    LEFT JOIN """
+    + CALIBRATION
+    + "ON c.metric = r.metric AND c.begins <= r.bucket AND r.bucket < c.ends CROSS JOIN LATERAL (SELECT "
+    + CALIBRATED.replace("{raw}", "r.min") + " AS low, "
+    + CALIBRATED.replace("{raw}", "r.max") + " AS high, "
+    + CALIBRATED.replace("{raw}", "r.last") + """ AS last) AS ends
     WHERE r.device = %(device)s AND r.metric = ANY (%(metrics)s)
       AND r.bucket >= %(rolled_first)s AND r.bucket < %(rolled_last)s
     UNION ALL
     SELECT time_bucket(make_interval(secs => %(step_s)s::float8), r.time), r.metric, count(*),
-           sum(least(greatest(r.value, -1e290), 1e290)), min(r.value), max(r.value),
-           last(r.value, r.time), max(r.time)
+           sum(least(greatest(v.value, -1e290), 1e290)), min(v.value), max(v.value),
+           last(v.value, r.time), max(r.time)
     FROM unnest(%(raw_from)s::timestamptz[], %(raw_to)s::timestamptz[]) AS part ("from", "to")
     JOIN reading AS r ON r.time >= part."from" AND r.time < part."to"
+    LEFT JOIN """
+    + CALIBRATION
+    + "ON c.metric = r.metric AND c.begins <= r.time AND r.time < c.ends CROSS JOIN LATERAL (SELECT "
+    + CALIBRATED.replace("{raw}", "r.value") + """ AS value) AS v
     WHERE r.device = %(device)s AND r.metric = ANY (%(metrics)s)
       AND r.time >= %(raw_first)s AND r.time < %(raw_last)s
     GROUP BY 1, 2
 ) AS part
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
 """
+)  # fmt: skip
 READINGS_BY_UNIT: Mapping[int, LiteralString] = {
     60: READINGS_BY_STEP.replace("{table}", "reading_1m"),
     3600: READINGS_BY_STEP.replace("{table}", "reading_1h"),

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.calibrated import one_packet
+from domain.calibration import AXES, Calibration
 from domain.clock import iso, to_us
 
 POINTS_MAX = 10_000
-AXES = ("x", "y", "z")
 DTYPES = {"f4": "<f4", "i2": "<i2"}
 
 GAP_SAMPLES = 1.5
@@ -40,13 +41,18 @@ class Stretch:
         return self.start_us + float(self.samples.shape[1]) / self.rate_hz * 1e6
 
 
-def decode(row: Mapping[str, Any]) -> Stretch:
-    """One row of ``waveform``: little-endian 3 x n, multiplied by scale; only the axes it carried."""
+def decode(row: Mapping[str, Any], given: Sequence[Calibration] = ()) -> Stretch:
+    """One row of ``waveform``: little-endian 3 x n, multiplied by scale; only the axes it carried.
+
+    ``given``: the device's calibrations, put on.
+    """
     dtype = np.dtype(DTYPES[row["encoding"]])
     samples = np.frombuffer(row["samples"], dtype).reshape(3, row["n"]).astype(np.float64) * row["scale"]
-    carried = [axis for axis in range(3) if row["axes"] >> axis & 1]
-    names = tuple(AXES[axis] for axis in carried)
-    return Stretch(to_us(row["time"]), row["rate_hz"], row["unit"], names, samples[carried])
+    start_us, axes = to_us(row["time"]), [bool(row["axes"] >> axis & 1) for axis in range(3)]
+    if given:
+        samples, axes = one_packet(given, start_us, samples, axes)
+    names = tuple(name for name, carried in zip(AXES, axes, strict=True) if carried)
+    return Stretch(start_us, row["rate_hz"], row["unit"], names, samples[axes])
 
 
 def join(packets: Sequence[Stretch]) -> list[Stretch]:
@@ -93,11 +99,15 @@ def envelope(samples: NDArray[np.float64], per: int) -> NDArray[np.float64]:
 
 
 def items_of(
-    rows: Sequence[Mapping[str, Any]], from_: datetime, to: datetime, points_max: int = POINTS_MAX
+    rows: Sequence[Mapping[str, Any]],
+    from_: datetime,
+    to: datetime,
+    given: Sequence[Calibration] = (),
+    points_max: int = POINTS_MAX,
 ) -> tuple[list[dict[str, Any]], bool]:
     """The answer's items and whether they were thinned to at most about ``points_max`` points."""
     from_us, until_us = to_us(from_), to_us(to)
-    stretches = [cut(stretch, from_us, until_us) for stretch in join([decode(row) for row in rows])]
+    stretches = [cut(stretch, from_us, until_us) for stretch in join([decode(row, given) for row in rows])]
     stretches = [stretch for stretch in stretches if stretch.samples.size]
     total = sum(stretch.samples.size for stretch in stretches)
     if total <= points_max:

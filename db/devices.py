@@ -10,6 +10,7 @@ from fnmatch import translate
 from typing import Any
 
 from db.pool import Connection
+from domain.calibration import calibrations_of
 from domain.devices import Device
 from domain.places import Place
 
@@ -48,7 +49,7 @@ ON CONFLICT (device) DO UPDATE SET bearing_deg = excluded.bearing_deg, fov_deg =
 
 SELECT_ALL = """
 SELECT key, id, kind, name, run, lon, lat, address_id, building_class, mount, period_s, disabled,
-       bearing_deg, fov_deg, range_m, product, town, village, grid
+       bearing_deg, fov_deg, range_m, product, town, village, grid, calibration
 FROM device LEFT JOIN camera ON camera.device = device.key ORDER BY key
 """
 
@@ -59,6 +60,10 @@ GATEWAYS = "SELECT username, children FROM broker_account WHERE gateway AND NOT 
 EVERYTHING = "*"
 
 DISABLE = "UPDATE device SET disabled = %s, updated_at = now() WHERE id = %s AND run IS NULL RETURNING key"
+
+CALIBRATE = """
+UPDATE device SET calibration = %s::jsonb, updated_at = now() WHERE id = %s AND run IS NULL RETURNING key
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +139,16 @@ async def load_devices(conn: Connection, keys: Sequence[int] | None = None) -> l
         await cursor.execute(SELECT_ALL)
     else:
         await cursor.execute(SELECT_KEYS, [list(keys)])
-    devices = [Device(*row) for row in await cursor.fetchall()]
+    devices = [device_of(row) for row in await cursor.fetchall()]
     parents = parents_of(devices, await gateways(conn))
     return [replace(d, parent=parents[d.key]) if d.key in parents else d for d in devices]
+
+
+def device_of(row: Sequence[Any]) -> Device:
+    """A row of SELECT_ALL."""
+    *fields, calibration = row
+    device = Device(*fields)
+    return replace(device, calibration=calibrations_of(calibration)) if calibration else device
 
 
 async def gateways(conn: Connection) -> list[tuple[str, list[str]]]:
@@ -166,6 +178,14 @@ async def set_disabled(conn: Connection, device_id: str, disabled: bool) -> bool
     """Disable or enable a real device; returns whether there is one."""
     async with conn.transaction():
         cursor = await conn.execute(DISABLE, [disabled, device_id])
+        await notify(conn)
+        return await cursor.fetchone() is not None
+
+
+async def set_calibration(conn: Connection, device_id: str, calibration: Mapping[str, Any]) -> bool:
+    """Give a real device another calibration, as `domain.calibration` checked it; whether there is one."""
+    async with conn.transaction():
+        cursor = await conn.execute(CALIBRATE, [json.dumps(calibration), device_id])
         await notify(conn)
         return await cursor.fetchone() is not None
 

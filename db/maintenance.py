@@ -17,6 +17,7 @@ import psycopg
 
 from db import locks
 from db.chunks import MEASURED, Chunk, chunk_length, rate_bytes_s
+from db.edition import compress_old
 from db.pool import Connection
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,8 @@ async def maintain(conn: Connection, retention: Retention, now: datetime) -> dic
         await conn.execute(DELETE_SESSIONS, [now])
         for table in PREMAKE:
             await make_ahead(conn, table, now, await fit_length(conn, table, now))
+        if compressed := await compress_old(conn, now):
+            log.info("%d chunks compressed", compressed)
         return removed
     finally:
         await conn.execute(UNLOCK, [locks.MAINTENANCE])
@@ -171,4 +174,4 @@ async def make_ahead(conn: Connection, table: str, now: datetime, length: timede
     for at in [*ahead, now + PREMAKE_AHEAD]:
         async with conn.transaction():
             await conn.execute(PREMAKE[table].encode(), [at])
-            await conn.execute(f"DELETE FROM {table} WHERE device = 0".encode())
+            await conn.execute(f"DELETE FROM {table} WHERE device = 0 AND time = %s".encode(), [at])

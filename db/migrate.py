@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from db import locks
+from db.edition import SELECT_EDITION, Edition
 from db.pool import CONNECT_TIMEOUT_S, unavailable
 from domain.errors import SchemaError
 
@@ -31,7 +32,6 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 SELECT_LOG = "SELECT name, sha256 FROM schema_migration"
 INSERT_LOG = "INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)"
 SELECT_EXTENSION = "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
-SELECT_EDITION = "SELECT current_setting('timescaledb.license', true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,15 @@ class Migration:
 
 
 def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
-    """All migrations in order.
+    """All migrations in order, numbered from 0001 without a gap.
 
-    A number may be missing: it is taken by work that has not landed yet.
-    Raises: SchemaError when a name is odd or a number is there twice.
+    What a gap would take in later had run before the numbers behind it on new databases, and after them on others.
+    Raises: SchemaError when a name is odd, or a number is missing or there twice.
     """
     found = []
-    before = "0000"
-    for path in sorted(folder.glob("*.sql")):
-        number = path.stem[:4]
-        if not re.fullmatch(r"[0-9]{4}_[a-z0-9_]+", path.stem) or number == before:
-            raise SchemaError(f"{path.name}: expected a file named NNNN_what.sql with a number of its own here")
-        before = number
+    for expected, path in enumerate(sorted(folder.glob("*.sql")), start=1):
+        if not re.fullmatch(rf"{expected:04}_[a-z0-9_]+", path.stem):
+            raise SchemaError(f"{path.name}: expected a file named {expected:04}_what.sql here")
         sql = path.read_text(encoding="utf-8")
         first = re.match(r"-- edition: (\w+)\n", sql)
         found.append(Migration(path.stem, sql, first.group(1) if first else None))
@@ -96,8 +93,8 @@ def migrate(url: str) -> list[str]:
         conn.execute(CREATE_LOG)
         ran = {str(name): str(sha256) for name, sha256 in conn.execute(SELECT_LOG)}
         conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        edition = conn.execute(SELECT_EDITION).fetchone()
-        todo = pending(read_migrations(), ran, str(edition[0]) if edition else "apache")
+        edition = Edition.of(conn.execute(SELECT_EDITION).fetchone())
+        todo = pending(read_migrations(), ran, edition.license)
         for migration in todo:
             run_one(conn, migration)
         return [migration.name for migration in todo]

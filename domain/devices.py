@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from domain.addresses import address_rule
+from domain.calibration import Calibration
 from domain.errors import PayloadError
 
 PARTITIONS = 256
@@ -65,6 +66,7 @@ class Device:
     village: str | None = None
     grid: str | None = None
     parent: int | None = None
+    calibration: tuple[Calibration, ...] = ()
 
     @property
     def partition(self) -> int:

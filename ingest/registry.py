@@ -19,10 +19,11 @@ from db.devices import CHANNEL, load_devices, register_devices
 from db.listen import wakeups
 from db.pool import Pool, unavailable
 from db.runs import touch_runs
+from domain.calibrated import Calibrations
 from domain.clock import from_us
 from domain.devices import Device
 from domain.errors import DatabaseUnavailable
-from domain.readings import Int32
+from domain.readings import Block, Int32
 from ingest.batching import Keys
 from ingest.codec import Values
 from ingest.columns import ReadingColumns
@@ -68,6 +69,7 @@ class Registry:
         self._by_key: dict[int, Device] = {}
         self._disabled: frozenset[int] = frozenset()
         self._metric_names: list[str] = []
+        self._calibrations: Calibrations | None = None  # made anew when devices or metrics are others
         self._loading = asyncio.Lock()
         self._heard: dict[int, int] = {}
         self._runs_heard: set[str] = set()
@@ -86,6 +88,7 @@ class Registry:
                     metrics = await load_metrics(conn)
             if devices != list(self._by_key.values()):
                 self.version += 1  # a device is new, gone, or another than it was
+                self._calibrations = None
             self._by_key = {device.key: device for device in devices}
             self._disabled = frozenset(device.key for device in devices if device.disabled)
             self.keys = {(device.id, device.run): device.key for device in devices}
@@ -103,6 +106,12 @@ class Registry:
     def metric_names(self) -> Sequence[str]:
         """Metric names; the index is the metric's key, gaps are empty."""
         return self._metric_names
+
+    def calibrated(self, raw: Block) -> Block:
+        """What was received, as the devices' calibrations say."""
+        if self._calibrations is None:
+            self._calibrations = Calibrations(self._by_key.values(), self.metrics)
+        return self._calibrations.block(raw)
 
     def heard(self, keys: Int32, runs: Set[str], at_us: int) -> None:
         """Remember that these devices and runs sent something; ``keep_heard`` writes it down."""
@@ -216,6 +225,8 @@ class Registry:
                     self._keep_metrics(await load_metrics(conn, sorted(unnamed)))
 
     def _keep_metrics(self, metrics: dict[str, int]) -> None:
+        if metrics != self.metrics:
+            self._calibrations = None
         self.metrics = metrics
         names = [""] * (max(metrics.values(), default=-1) + 1)
         for name, key in metrics.items():

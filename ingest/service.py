@@ -127,10 +127,11 @@ class IngestService:
                 task.cancel()
             await asyncio.gather(storing, looking, return_exceptions=True)
 
-    async def submit(self, messages: Sequence[Message], came_by: str = "http") -> None:
+    async def submit(self, messages: Sequence[Message], came_by: str = "http") -> tuple[int, Sequence[Refusal]]:
         """Messages that came another way than from the source; returns once they are safe.
 
-        ``run`` must be at work. Raises: nothing of the messages' own; bad ones go to quarantine.
+        How many contents were taken in, and what went to quarantine. ``run`` must be at work.
+        Raises: nothing of the messages' own.
         """
         safe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -138,8 +139,11 @@ class IngestService:
             if not safe.done():  # whoever asked may have gone
                 safe.set_result(None)
 
-        await self._take([_Part(self._check(messages, came_by), acknowledge)])
+        checked = self._check(messages, came_by)
+        contents = len(checked.decoded) + len(checked.refused)
+        refused = await self._take([_Part(checked, acknowledge)])
         await safe
+        return contents - len(refused), refused
 
     # ------------------------------------------------------------ decode and commit
 
@@ -193,20 +197,21 @@ class IngestService:
             rows += parts[-1].checked.rows
         return parts
 
-    async def _take(self, parts: Sequence[_Part]) -> None:
-        """Commit one batch and hand it on; one at a time, in the order asked."""
+    async def _take(self, parts: Sequence[_Part]) -> Sequence[Refusal]:
+        """Commit one batch and hand it on; one at a time, in the order asked. Returns what is in quarantine."""
         async with self._committing:
             checked = joined([part.checked for part in parts])
             admitted = await self._until_it_works(lambda: self._registry.admit(checked, self._rules))
             rows, broken = await self._lay_out(admitted)
             refused = [*checked.refused, *admitted.refused, *broken]
             began_s = time.monotonic()
-            await self._commit(rows, refused, Account(admitted.keys))
+            quarantined = await self._commit(rows, refused, Account(admitted.keys))
             self._pace.learn(checked.rows, time.monotonic() - began_s)
             committed_us = self._now_us()
             await self._committed.put(_Committed(rows.block(committed_us), parts))
             runs = {d.topic.run for d in admitted.decoded if d.topic.run}
             self._registry.heard(rows.device, runs, committed_us)
+            return quarantined
 
     async def _lay_out(self, admitted: Admitted) -> tuple[Rows, list[Refusal]]:
         rows, broken = lay_out_or_refuse(admitted)
@@ -218,8 +223,8 @@ class IngestService:
         mark_late(rows, self._timeliness)
         return rows, broken
 
-    async def _commit(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> None:
-        """Store rows and refusals; what the database will never take becomes a refusal."""
+    async def _commit(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> Sequence[Refusal]:
+        """Store rows and refusals; what the database will never take becomes a refusal. Returns all of these."""
         try:
             with metrics.STORE_SECONDS.time():
                 stored = await self._until_it_works(lambda: self._store.write(rows, refused, account))
@@ -227,22 +232,23 @@ class IngestService:
             if len(rows.decoded) == 0:
                 raise
             log.error("the database refuses a batch of %d messages: %s", len(rows.decoded), error.detail)
-            await self._put_aside(rows, refused, account, error)
-            return
+            return await self._put_aside(rows, refused, account, error)
         metrics.STORED.inc(stored.readings + stored.packets + stored.positions)
         metrics.DUPLICATES.inc(int(np.count_nonzero(~stored.message_stored)))
         for refusal in refused:
             metrics.QUARANTINED.labels(refusal.reason).inc()
+        return refused
 
-    async def _put_aside(self, rows: Rows, refused: Sequence[Refusal], account: Account, why: PayloadError) -> None:
+    async def _put_aside(
+        self, rows: Rows, refused: Sequence[Refusal], account: Account, why: PayloadError
+    ) -> Sequence[Refusal]:
         n = len(rows.decoded)
         if n == 1:
             d = rows.decoded[0]
             refusal = Refusal(d.message, d.topic.device_id, d.topic.run, why.reason, why.detail)
-            await self._commit(rows.part([]), [*refused, refusal], account)
-            return
-        await self._commit(rows.part(range(n // 2)), refused, account)
-        await self._commit(rows.part(range(n // 2, n)), [], account)
+            return await self._commit(rows.part([]), [*refused, refusal], account)
+        first = await self._commit(rows.part(range(n // 2)), refused, account)
+        return [*first, *await self._commit(rows.part(range(n // 2, n)), [], account)]
 
     # ------------------------------------------------------------ detect and acknowledge
 

@@ -8,12 +8,13 @@ again, and what was stored meanwhile is stored once. What waits in memory is bou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from api.ports import Received
 from domain.errors import DatabaseUnavailable
 from ingest.adapters.gat1400 import without_persons
 from ingest.adapters.hooks import hook_topic
-from ingest.messages import Message
+from ingest.messages import Message, Refusal
 from ingest.service import IngestService
 
 WAITING_MAX = 64
@@ -28,9 +29,9 @@ class HookIntake:
     def __init__(self, service: IngestService, now_us: Callable[[], int]) -> None:
         self._service = service
         self._now_us = now_us
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[tuple[int, Sequence[Refusal]]]] = set()
 
-    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> None:
+    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> Received:
         """One body, committed or quarantined when this returns. Raises: DatabaseUnavailable."""
         if self._service.waiting_for_database:
             raise DatabaseUnavailable("the database is away: send it again")
@@ -46,4 +47,5 @@ class HookIntake:
         done, _ = await asyncio.wait([work], timeout=ANSWER_WITHIN_S)
         if not done:
             raise DatabaseUnavailable(f"not stored within {ANSWER_WITHIN_S:.0f} s: send it again")
-        work.result()
+        accepted, refused = work.result()
+        return Received(accepted, [(refusal.reason, refusal.detail) for refusal in refused])

@@ -294,7 +294,7 @@ async def build(
                 zone=ZoneInfo(settings.timezone),
             )
 
-            recovery = Recovery(pool, alerts, registry.device, registry.metric_names, now_us)
+            recovery = Recovery(pool, alerts, registry.device, registry.metric_names, now_us, registry.calibrated)
 
             async def own() -> None:
                 await lease.acquire()
@@ -302,9 +302,10 @@ async def build(
                 detecting.set()
                 await lease.keep()
 
-            async def sink(block: Block) -> None:
+            async def sink(raw: Block) -> None:
                 await lease.held.wait()
-                await gaps.take(block)
+                await gaps.take(raw)
+                block = registry.calibrated(raw)
                 await alerts.handle(block)
                 await trips.handle(block)
                 hub.offer_block(block)

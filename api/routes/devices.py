@@ -90,10 +90,11 @@ async def devices(
 
 @router.get("/devices/{device_id}")
 async def device(session: SignedIn, ports: Ports, device_id: DeviceId, exercise: Exercise = None) -> Response:
-    """One device."""
+    """One device; `faults` says what is wrong with itself now: a clock that is off, drifts or stands, silence, …"""
     async with reading(ports.pool) as reader:
         row = await find_device(reader, ports, session.actor, device_id, exercise)
-    return reply(device_json(row))
+        faults = await reader.rows(queries.FAULTS_OF_DEVICE, {"device": row["key"]})
+    return reply({**device_json(row), "faults": faults})
 
 
 @router.put("/devices/{device_id}")

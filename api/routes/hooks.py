@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,6 +27,9 @@ TEXT_BYTES_MAX = 256 * 1024
 BODY_BYTES_MAX = 4 * 1024 * 1024
 AT_ONCE = 8
 """Bodies in memory at the same time; beyond it 503: with BODY_BYTES_MAX the bound of what hooks may hold."""
+
+BODY_WITHIN_S = 30.0
+"""A sender that stops in the middle must not keep its place: eight of them would keep all."""
 
 PARTS_MAX = 16
 HEAD_BYTES_MAX = 4096
@@ -51,6 +55,7 @@ async def hook(
 ) -> Response:
     """A vendor's event as its body, multipart with a picture; answered once it is committed or quarantined.
 
+    200 in both cases, as either way it is kept and must not be sent again; `accepted` and `quarantined` say which.
     Bearer token with the right `hooks.write`, or the hook's own secret as bearer or as Basic password.
     """
     hooks = ports.hooks
@@ -63,14 +68,24 @@ async def hook(
         raise DatabaseUnavailable(f"{AT_ONCE} hooks are being taken in: send it again")
     hooks.under_way += 1
     try:
-        parts = parts_of(await request.body(), request.headers.get("content-type", ""))
+        parts = parts_of(await body_of(request), request.headers.get("content-type", ""))
         picture = None
         if parts.picture is not None and ports.media is not None:
             picture = await asyncio.to_thread(ports.media.put, parts.picture, PICTURES)
-        await hooks.take(adapter, device, picture, parts.text)
+        became = await hooks.take(adapter, device, picture, parts.text)
     finally:
         hooks.under_way -= 1
-    return reply({"received": True})
+    quarantined = [{"reason": reason, "detail": detail} for reason, detail in became.quarantined]
+    return reply({"received": True, "accepted": became.accepted, "quarantined": quarantined})
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body. Raises: HTTPException 408."""
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            return await request.body()
+    except TimeoutError as error:
+        raise HTTPException(408, f"the body did not come within {BODY_WITHIN_S:g} s") from error
 
 
 async def let_in(request: Request, ports: ApiPorts, hooks: HookPorts, adapter: str) -> None:
@@ -84,11 +99,8 @@ async def let_in(request: Request, ports: ApiPorts, hooks: HookPorts, adapter: s
         return
     door = door_of(request)
     if scheme.lower() == "bearer" and given:
-        try:
+        with suppress(NotSignedIn):  # what is no token is a wrong secret, and counted as one below
             session = await door.session(given)
-        except NotSignedIn:
-            pass
-        else:
             require(session.actor, "hooks.write")
             return
     wait_s = door.by_hook.take(address_of(request), ports.now_us() / 1e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,7 +17,8 @@ from api.queries import Reader, reading
 from api.rollups import Rolled, parts_of, unit_of
 from api.routes.devices import find_device
 from api.schemas import DEVICE_ID, Exercise, From, Many, To, page, split, step_seconds
-from domain.clock import from_us
+from domain.calibration import ALWAYS_US, AXES, NEVER_US, Calibration, calibrations_of
+from domain.clock import from_us, iso
 from domain.errors import NotFound, PayloadError
 
 router = APIRouter(tags=["received"])
@@ -29,6 +31,7 @@ PACKET_SPAN_MAX = timedelta(minutes=10)
 DEFAULT_SPAN = timedelta(hours=1)
 
 Device = Annotated[str, Query(pattern=DEVICE_ID)]
+Raw = Annotated[bool, Query(description="as the device sent it, without its calibration")]
 
 
 def window(ports: ApiPorts, from_: datetime | None, to: datetime | None) -> tuple[datetime, datetime]:
@@ -61,9 +64,13 @@ async def readings(
     from_: From = None,
     to: To = None,
     step: Annotated[str | None, Query(max_length=20, description="rollup: 30, 30s, 5m, 1h, 1d")] = None,
+    raw: Raw = False,
     exercise: Exercise = None,
 ) -> Response:
-    """Readings by time; with `step` the average, smallest, largest, last and count of each bucket."""
+    """Readings by time; with `step` the average, smallest, largest, last and count of each bucket.
+
+    The device's calibration is put on; `calibrated` names the metrics that have one.
+    """
     start, end = window(ports, from_, to)
     span_s = (end - start).total_seconds()
     step_s = step_seconds(step) if step else None
@@ -75,6 +82,8 @@ async def readings(
         await check_metrics(reader, names)
         metrics = {m["key"]: m["name"] for m in await reader.rows(queries.METRICS_OF_DEVICE, parameters)}
         parameters["metrics"] = list(metrics)
+        given = [] if raw else [c for c in calibrations_of(row["calibration"]) if c.metric in metrics.values()]
+        parameters |= calibration_parameters(given, {name: key for key, name in metrics.items()})
         if step_s is None:
             rows = await reader.rows(queries.READINGS, parameters)
         else:
@@ -83,7 +92,24 @@ async def readings(
     if len(rows) > POINTS_MAX:
         check_step(span_s / POINTS_MAX / 2, span_s, len(metrics))
     items = [reading_json(row, metrics) for row in rows]
-    return page(items, None, device=device, metrics=sorted(metrics.values()), step_s=step_s)
+    names = sorted(metrics.values())
+    return page(items, None, device=device, metrics=names, step_s=step_s, calibrated=named(given))
+
+
+def calibration_parameters(given: Sequence[Calibration], metrics: Mapping[str, int]) -> dict[str, Any]:
+    """For ``queries.CALIBRATION``; ``metrics``: name to key."""
+    return {
+        "calibrated": [metrics[c.metric] for c in given],
+        "calibrated_from": ["-infinity" if c.from_us == ALWAYS_US else iso(c.from_us) for c in given],
+        "calibrated_until": ["infinity" if c.until_us == NEVER_US else iso(c.until_us) for c in given],
+        "scale": [c.scale for c in given],
+        "offset": [c.offset for c in given],
+    }
+
+
+def named(given: Sequence[Calibration]) -> list[str]:
+    """The metrics or axes that have a calibration."""
+    return sorted({c.metric for c in given})
 
 
 async def by_step(
@@ -115,9 +141,18 @@ def reading_json(row: dict[str, Any], metrics: dict[int, str]) -> dict[str, Any]
 
 @router.get("/waveforms")
 async def waveforms(
-    session: SignedIn, ports: Ports, device: Device, from_: From = None, to: To = None, exercise: Exercise = None
+    session: SignedIn,
+    ports: Ports,
+    device: Device,
+    from_: From = None,
+    to: To = None,
+    raw: Raw = False,
+    exercise: Exercise = None,
 ) -> Response:
-    """Samples in their unit, joined where packets touch; over 10,000 of them only the envelope (`decimated`)."""
+    """Samples in their unit, joined where packets touch; over 10,000 of them only the envelope (`decimated`).
+
+    The device's calibration is put on; `calibrated` names the axes that have one.
+    """
     start, end = window(ports, from_, to)
     async with reading(ports.pool) as reader:
         row = await find_device(reader, ports, session.actor, device, exercise)
@@ -130,5 +165,6 @@ async def waveforms(
         rows = await reader.rows(queries.WAVEFORMS, parameters)
     if len(rows) > PACKETS_MAX:
         raise PayloadError("too_much", f"more than {PACKETS_MAX} packets; ask for a shorter time")
-    items, decimated = waves.items_of(rows, start, end)
-    return page(items, None, device=device, decimated=decimated)
+    given = [] if raw else [c for c in calibrations_of(row["calibration"]) if c.metric in AXES]
+    items, decimated = waves.items_of(rows, start, end, given)
+    return page(items, None, device=device, decimated=decimated, calibrated=named(given))

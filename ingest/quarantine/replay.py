@@ -22,7 +22,7 @@ AT_ONCE = 500
 POLL_S = 10.0
 NO_EPOCH = -1
 
-Take = Callable[[Sequence[Message]], Awaitable[None]]
+Take = Callable[[Sequence[Message]], Awaitable[object]]
 """Messages in; returns once they are committed or back in quarantine."""
 
 

@@ -24,6 +24,8 @@ from alerting.detectors.base import Rule
 from alerting.dispatch.windows import Calendar
 from alerting.rules import parse_rules
 from db.pool import CONNECT_TIMEOUT_S, unavailable
+from domain.calibrated import calibrated
+from domain.calibration import calibrations_of
 from domain.clock import iso, to_us
 from domain.errors import GridpulseError, ImportFileError, NotFound, SettingsError
 from domain.readings import Bool, Float64, Int64
@@ -34,7 +36,7 @@ from server.settings import load_settings
 COSTS = "; ".join(f"{name}: {about.words} ({about.cost_us:g} µs a value)" for name, about in SCALARS.items())
 
 SELECT_READINGS = """
-SELECT r.time, r.value, m.name <> %(metric)s
+SELECT r.time, r.value, m.name <> %(metric)s, d.calibration
 FROM reading r JOIN metric m ON m.key = r.metric JOIN device d ON d.key = r.device
 WHERE d.id = %(device)s AND d.run IS NULL AND m.name = ANY(%(metrics)s)
   AND r.time >= %(since)s AND r.time < %(until)s
@@ -173,8 +175,9 @@ def _over_readings(
         cursor.execute(SELECT_READINGS, wanted)
         while rows := cursor.fetchmany(CHUNK_ROWS):
             time_us = np.array([to_us(row[0]) for row in rows], np.int64)
-            value = np.array([row[1] for row in rows])
             other = np.array([row[2] for row in rows], bool)
+            given = calibrations_of(rows[0][3])
+            value = calibrated(given, np.array([row[1] for row in rows]), time_us, other, [metric, beside or ""])
             texts = [iso(t) for t in time_us.tolist()]
             _score(series, scores, tally, texts, [repr(v) for v in value.tolist()], time_us, value, other)
             advance(int(time_us[-1]) - to_us(begin))

@@ -15,8 +15,9 @@ import typer
 from api.accounts import audit
 from db import credentials
 from db.address_rule import settle_rule
-from db.devices import register_devices, set_disabled
+from db.devices import register_devices, set_calibration, set_disabled
 from db.pool import Connection, connect
+from domain.calibration import checked_calibration
 from domain.errors import GridpulseError, NotFound
 from server.connect import database_url
 from server.embedded.broker_accounts import hash_password, is_bridge_filter
@@ -144,6 +145,31 @@ def revoke(device_id: DeviceId) -> None:
         return certificates
 
     typer.echo(f"{device_id}: account closed, {on_database(work)} certificates revoked")
+
+
+@app.command("calibrate")
+def calibrate(
+    device_id: DeviceId,
+    calibration: Annotated[str, typer.Argument(metavar="JSON", help="by metric or axis; {} = none")],
+) -> None:
+    """Say what makes a device's raw values the quantities: raw * scale + offset. In force within seconds.
+
+    What was received stays as it was sent; what is looked at and read back from now on is calibrated.
+
+    Example: gridpulse device calibrate TL-9001 '{"tilt_x_deg": {"scale": 1.02, "offset": -0.1}}'
+    """
+    try:
+        checked = checked_calibration(json.loads(calibration))
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"this is not JSON: {error}") from error
+
+    async def work(conn: Connection) -> None:
+        if not await set_calibration(conn, device_id, checked):
+            raise NotFound(f"there is no device {device_id}; see `gridpulse device list`")
+        await audit(conn, ACTOR, "device.calibrate", device_id, {"calibration": checked})
+
+    on_database(work)
+    typer.echo(json.dumps(checked))
 
 
 @app.command("show")

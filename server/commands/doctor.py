@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import typer
 
+from db.edition import SELECT_EDITION, Edition
 from db.pool import CONNECT_TIMEOUT_S
 from domain.errors import GridpulseError
 from ingest.session import Endpoint, may_connect
@@ -26,7 +27,7 @@ FREE_BYTES_MIN = 2 * 1024**3
 CLOCK_OFF_S_MAX = 2.0
 
 SELECT_DATABASE = """
-SELECT current_setting('server_version'), extversion, current_setting('timescaledb.license', true),
+SELECT current_setting('server_version'), extversion,
        extract(epoch FROM clock_timestamp())::double precision,
        current_setting('fsync') || '/' || current_setting('synchronous_commit')
 FROM pg_extension WHERE extname = 'timescaledb'
@@ -91,14 +92,15 @@ def check_database(url: str | None) -> list[Check]:
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as conn:
             row = conn.execute(SELECT_DATABASE).fetchone()
+            edition = Edition.of(conn.execute(SELECT_EDITION).fetchone())
     except psycopg.Error as error:
         return [Check("database", False, f"does not answer: {str(error).splitlines()[0]}")]
     if row is None:
         return [Check("database", False, "has no TimescaleDB yet: `gridpulse migrate`")]
-    postgres, timescale, edition, its_time, durable = row
+    postgres, timescale, its_time, durable = row
     off_s = abs(float(its_time) - time.time())
     return [
-        Check("database", True, f"PostgreSQL {postgres}, TimescaleDB {timescale}, {edition} edition"),
+        Check("database", True, f"PostgreSQL {postgres}, TimescaleDB {timescale}, {edition.words}"),
         Check("durability", durable == "on/on", f"fsync/synchronous_commit {durable}"),
         Check("clock", off_s < CLOCK_OFF_S_MAX, f"database and this machine differ by {off_s:.3f} s"),
     ]

@@ -20,15 +20,15 @@ def guided() -> int:
 
     with atheris.instrument_imports(include=["ingest.adapters"]):
         from tests.unit.ingest.adapters.mutations import read
-        from tests.unit.ingest.adapters.samples import SAMPLES
+        from tests.unit.ingest.adapters.samples import ALL
 
     def one(data: bytes) -> None:
         if data:
-            read(SAMPLES[data[0] % len(SAMPLES)], data[1:])
+            read(ALL[data[0] % len(ALL)], data[1:])
 
     corpus = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"gridpulse-fuzz-{os.getpid()}")
     os.makedirs(corpus, exist_ok=True)
-    for index, sample in enumerate(SAMPLES):
+    for index, sample in enumerate(ALL):
         with open(os.path.join(corpus, f"seed{index}"), "wb") as out:
             out.write(bytes([index]) + sample.payload)
     options = [f"-max_total_time={SECONDS}", "-timeout=5", f"-rss_limit_mb={RSS_MB}", "-max_len=8192"]

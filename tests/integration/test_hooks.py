@@ -57,7 +57,7 @@ async def test_a_posted_event_becomes_an_alert_with_its_picture(server: Server, 
             f"/hooks/hikvision?device={CAMERA}", content=with_picture(alert_xml()),
             headers={"Content-Type": "multipart/form-data; boundary=x"}, auth=("camera", SECRET),
         )  # fmt: skip
-        assert (answer.status_code, answer.json()) == (200, {"received": True})
+        assert (answer.status_code, answer.json()) == (200, {"received": True, "accepted": 1, "quarantined": []})
         alert = await live.alert_of(CAMERA)
     assert alert["kind"] == "camera.intrusion"
     assert alert["evidence"]["features"]["objects"] == ["human"]
@@ -80,7 +80,9 @@ async def test_a_posted_event_is_stored_when_it_is_answered(server: Server, http
             sql = "SELECT count(*) FROM camera_event e JOIN device d ON d.key = e.device WHERE d.id = %s"
             assert conn.execute(sql, [f"HK-{n + 10}"]).fetchone() == (1,)
             again = await http.post(f"/hooks/hikvision?device=HK-{n + 10}", content=b"<x/>", auth=("c", SECRET))
-            assert again.status_code == 200
+            detail = "payload is a x, not an EventNotificationAlert"
+            told = {"received": True, "accepted": 0, "quarantined": [{"reason": "wrong_type", "detail": detail}]}
+            assert (again.status_code, again.json()) == (200, told)
             kept = conn.execute(
                 "SELECT reason, detail FROM quarantine WHERE topic = %s", [f"hooks/hikvision/HK-{n + 10}"]
             ).fetchone()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from db import locks
+from db.edition import SEGMENTS, SELECT_EDITION, SELECT_ENABLED, SELECT_OLD, Edition, compress_old, compress_table
 from db.maintenance import Retention, maintain
 from db.pool import Pool, connect
 
@@ -90,3 +91,37 @@ async def test_a_locked_table_waits_for_the_next_round(pool: Pool, database_url:
         assert removed["reading"] == 0
         await writer.rollback()
         assert (await maintain(conn, KEEP, NOW))["reading"] == 1
+
+
+async def test_on_this_edition_compression_changes_nothing(
+    pool: Pool, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Installed here is the Apache edition: it is left alone, and its refusal, were it asked, stops nothing."""
+    async with pool.connection() as conn:
+        await conn.execute(READING.encode(), [NOW - timedelta(days=30)])
+    async with await connect(database_url, name="test") as conn:
+        license_ = Edition.of(await (await conn.execute(SELECT_EDITION)).fetchone()).license
+        assert license_ == "apache"
+        assert await compress_old(conn, NOW) == 0
+        assert caplog.messages == []
+        for table in SEGMENTS:
+            assert await compress_table(conn, table, NOW) == 0
+        assert [message.split(":")[0] for message in caplog.messages] == [
+            f"chunks of {table} are not compressed" for table in SEGMENTS
+        ]
+        assert "apache" in caplog.text
+        assert (await maintain(conn, KEEP, NOW))["reading"] == 0
+    assert await scalar(pool, "SELECT count(*) FROM reading") == 1
+    assert await scalar(pool, "SELECT bool_or(is_compressed) FROM timescaledb_information.chunks") is False
+
+
+async def test_the_statements_about_chunks_fit_the_views(pool: Pool, database_url: str) -> None:
+    async with pool.connection() as conn:
+        await conn.execute(READING.encode(), [NOW - timedelta(days=30)])
+        await conn.execute(READING.encode(), [NOW])
+        enabled = await (await conn.execute(SELECT_ENABLED, ["reading"])).fetchone()
+        old = await (await conn.execute(SELECT_OLD, ["reading", NOW - timedelta(days=7), 8])).fetchall()
+        rows = await (await conn.execute(f"SELECT time FROM {old[0][0]}".encode())).fetchall()
+    assert enabled == (False,)
+    assert len(old) == 1
+    assert rows == [(NOW - timedelta(days=30),)]

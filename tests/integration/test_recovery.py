@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from alerting.service import AlertService
 from alerting.store import PostgresAlertStore
 from db.devices import DeviceRow, upsert_devices
 from db.pool import Pool
+from domain.calibrated import Calibrations
+from domain.calibration import Calibration
 from domain.clock import from_us
 from domain.devices import Device
 from domain.readings import Block
-from tests.unit.alerting.blocks import T0, S
+from tests.unit.alerting.blocks import T0, S, block, readings
 from tests.unit.alerting.fake_store import FakeStore
 from tests.unit.alerting.store_contract import PLACE
 from tests.unit.alerting.streams import METRICS, example_rules, signals
@@ -165,6 +168,40 @@ async def test_a_back_test_of_every_rule_finds_the_alerts_that_were_raised(
         assert told == expected, rule.id
         spoke += bool(told)
     assert spoke >= 5
+
+
+async def test_stored_rows_are_calibrated_before_they_are_fed_again_or_back_tested(
+    pool: Pool, database_url: str
+) -> None:
+    """Device 1 says ten times too much, device 2 a tenth of it; both are stored as they said it."""
+    await prepare(pool)
+    rules = [parse_rule({"id": "w", "detector": "threshold", "kind": "w.x", "settings": {
+        "metric": METRICS[1], "levels": {"3": 1.0}, "clear": 0.5, "title": {"zh": "水", "en": "Water"},
+    }})]  # fmt: skip
+    scales = {1: 0.1, 2: 10.0}
+    devices = [
+        replace(DEVICES[key], calibration=(Calibration(METRICS[1], scale),)) for key, scale in scales.items()
+    ]
+    calibrate = Calibrations(devices, {name: key for key, name in enumerate(METRICS) if name}).block
+
+    def raw(second: int, values: dict[int, float]) -> Block:
+        return block(readings([(key, 1, T0 + second * S, value) for key, value in values.items()]))
+
+    clock = Clock()
+    alerts, back = await begin(pool, rules, clock)
+    quiet = raw(0, {1: 0.1, 2: 0.01})
+    await store(pool, quiet)
+    await alerts.handle(calibrate(quiet))
+    await back.save()
+    for second in range(1, 6):
+        await store(pool, raw(second, {1: 5.0, 2: 0.2}))  # and the process died
+    anew = service(PostgresAlertStore(pool), rules, clock)
+    again = Recovery(pool, anew, DEVICES.get, lambda: METRICS, clock, calibrate)
+    await again.recover(rules)
+    assert [(b["device"]["id"], b["value"]) for b in await bodies(pool)] == [("D-2", 2.0)]
+    book = RuleBook(pool, database_url, lambda: devices, lambda: T0 + 60 * S)
+    found = await book.backtest("w", rule_json(rules[0]), begin_us=T0, end_us=T0 + 60 * S)
+    assert [(one["device"], one["value"]) for one in found["would"]["items"]] == [("D-2", 2.0)]
 
 
 async def test_a_memory_of_a_changed_rule_is_used_only_where_it_fits(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,12 +16,13 @@ import pytest
 
 from api import queries
 from api.queries import reading
-from api.routes.received import by_step
+from api.routes.received import by_step, calibration_parameters
 from db.devices import register_devices
 from db.maintenance import Retention, maintain
 from db.pool import Pool, connect
 from db.runs import purge_run
-from domain.clock import from_us
+from domain.calibration import Calibration
+from domain.clock import from_us, to_us
 from domain.errors import DatabaseUnavailable
 from ingest.batching import assemble, series_of
 from ingest.ledger import Account
@@ -35,6 +37,8 @@ pytestmark = pytest.mark.stack
 T0_US = 1_795_413_600_000_000 // HOUR_US * HOUR_US
 RULES = Rules(ZoneInfo("UTC"), auto_register=True, runs_as_live=True)
 METRICS = ("t_c", "p_kpa")
+BUCKETS_FROM_US = 946_857_600_000_000
+"""Monday, 3 January 2000: what time_bucket counts from."""
 
 NAIVE = """
 SELECT device, metric, time_bucket(%s::interval, time) AS bucket, count(*), avg(value), min(value), max(value),
@@ -120,10 +124,13 @@ class House:
                 assert one[5:] == two[5:], table
                 assert math.isclose(one[4], two[4], rel_tol=1e-9, abs_tol=1e-9), table
 
-    async def answer(self, device: int, from_: int, to: int, step_s: float) -> list[dict[str, Any]]:
+    async def answer(
+        self, device: int, from_: int, to: int, step_s: float, calibrations: Sequence[Calibration] = ()
+    ) -> list[dict[str, Any]]:
         """What the API answers."""
         start, end = from_us(from_), from_us(to)
-        given = {"device": device, "metrics": list(self.metrics.values()), "from": start, "to": end}
+        given: dict[str, Any] = {"device": device, "metrics": list(self.metrics.values()), "from": start, "to": end}
+        given |= calibration_parameters(calibrations, self.metrics)
         async with reading(self.pool) as reader:
             return await by_step(reader, {**given, "limit": 10_000}, start, end, step_s)
 
@@ -174,8 +181,43 @@ async def test_huge_values_stop_nothing(house: House) -> None:
     await house.write(("A", T0_US, 1.7e308), ("A", T0_US + 1, 1.7e308))
     await house.step_at(T0_US + HOUR_US)
     assert (await house.rows("SELECT max(max), sum(n) FROM reading_1h"))[0] == (1.7e308, 4)
-    bucket, _ = await house.answer(house.keys["A", None], T0_US, T0_US + HOUR_US, 3600)
-    assert bucket["count"] == 2
+    most = [Calibration(metric, 1e12, -1e12) for metric in METRICS]
+    for step_s, calibrations in itertools.product((3600, 7), ([], most)):
+        bucket, *_ = await house.answer(house.keys["A", None], T0_US, T0_US + HOUR_US, step_s, calibrations)
+        assert bucket["count"] == 2
+
+
+@pytest.mark.parametrize("step_s", [7.0, 60.0, 600.0, 3600.0, 7200.0])
+async def test_calibrations_change_what_is_answered_and_not_what_is_stored(house: House, step_s: float) -> None:
+    """Rolled hours, one that waits for a late reading, and minutes not rolled yet: all of them the same."""
+    sent = {T0_US + k * 50_000_000: math.sin(k) for k in range(300)}
+    await house.write(*(("A", time_us, value) for time_us, value in sent.items()))
+    await house.step_at(T0_US + 3 * HOUR_US)
+    late_us = T0_US + HOUR_US + 1_000_000
+    sent[late_us] = 3.0
+    await house.write(("A", late_us, 3.0))
+    change_us = T0_US + 2 * HOUR_US
+    calibrations = [
+        Calibration("t_c", -2.0, 0.5, until_us=change_us), Calibration("t_c", 3.0, 1.0, from_us=change_us),
+        Calibration("p_kpa", 10.0, until_us=T0_US), Calibration("elsewhere"),
+    ]  # fmt: skip
+    known = [c for c in calibrations if c.metric in house.metrics]
+    key, end_us = house.keys["A", None], T0_US + 5 * HOUR_US
+    got = await house.answer(key, T0_US, end_us, step_s, known)
+    buckets: dict[tuple[int, int], list[float]] = {}
+    for time_us, value in sorted(sent.items()):
+        at_us = time_us - (time_us - BUCKETS_FROM_US) % round(step_s * 1e6)
+        tilted = value * -2 + 0.5 if time_us < change_us else value * 3 + 1
+        buckets.setdefault((house.metrics["t_c"], at_us), []).append(tilted)
+        buckets.setdefault((house.metrics["p_kpa"], at_us), []).append(-value)
+    assert {(b["metric"], to_us(b["t"])) for b in got} == buckets.keys()
+    for b in got:
+        values = buckets[b["metric"], to_us(b["t"])]
+        expected = [len(values), sum(values) / len(values), min(values), max(values), values[-1]]
+        answered = [b[name] for name in ("count", "avg", "min", "max", "last")]
+        assert answered == pytest.approx(expected, abs=1e-9)
+    stored = await house.rows("SELECT sum(value) FROM reading WHERE metric = %s", house.metrics["t_c"])
+    assert stored[0][0] == pytest.approx(sum(sent.values()))
 
 
 async def test_a_database_from_before_rollups_is_rolled_from_its_oldest_reading_on(house: House) -> None:
@@ -375,4 +417,5 @@ def test_the_sql_of_the_api_and_of_the_rollups_bound_values_alike() -> None:
     from ingest.rollup.store import OF_READINGS
 
     assert "least(greatest(r.value, -1e290), 1e290)" in OF_READINGS
-    assert "least(greatest(r.value, -1e290), 1e290)" in queries.READINGS_BY_STEP
+    assert "least(greatest(v.value, -1e290), 1e290)" in queries.READINGS_BY_STEP
+    assert "least(greatest(r.value, -1e290), 1e290) * c.scale" in queries.READINGS_BY_STEP

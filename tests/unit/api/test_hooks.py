@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,8 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.ports import HookPorts
+from api.ports import HookPorts, Received
+from api.routes import hooks as hooks_route
 from api.routes.hooks import AT_ONCE, parts_of
 from db.media import MediaFolder
 from domain.errors import DatabaseUnavailable, PayloadError
@@ -27,11 +29,13 @@ URL = "/api/v1/hooks/hikvision"
 class Intake:
     taken: list[tuple[str, str | None, str | None, bytes]] = field(default_factory=list)
     away: bool = False
+    became: Received = field(default_factory=lambda: Received(1))
 
-    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> None:
+    async def __call__(self, adapter: str, device: str | None, picture: str | None, body: bytes) -> Received:
         if self.away:
             raise DatabaseUnavailable("the database is away: send it again")
         self.taken.append((adapter, device, picture, body))
+        return self.became
 
 
 @dataclass
@@ -97,6 +101,32 @@ async def test_a_picture_is_kept_before_its_event_is_handed_over(house: House) -
     found = house.media.find(picture)
     assert found is not None
     assert found[0].read_bytes() == JPEG
+
+
+async def test_the_answer_says_what_became_of_the_body_and_never_asks_for_it_again(house: House) -> None:
+    answer = await house.post()
+    assert (answer.status_code, answer.json()) == (200, {"received": True, "accepted": 1, "quarantined": []})
+    house.intake.became = Received(0, [("wrong_type", "payload is a x, not an EventNotificationAlert")])
+    answer = await house.post()
+    [told] = answer.json()["quarantined"]
+    assert (answer.status_code, answer.json()["accepted"], told["reason"]) == (200, 0, "wrong_type")
+    assert "EventNotificationAlert" in told["detail"]
+
+
+async def test_a_body_without_end_gives_its_place_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks_route, "BODY_WITHIN_S", 0.05)
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"--b\r\nContent-Type: text/xml\r\n\r\n"
+        await asyncio.sleep(60)
+
+    headers = {"Authorization": f"Bearer {SECRET}", "Content-Type": "multipart/form-data; boundary=b"}
+    answers = await asyncio.gather(
+        *(house.http.post(URL, content=endless(), headers=headers) for _ in range(AT_ONCE + 1))
+    )
+    assert sorted(answer.status_code for answer in answers) == [408] * AT_ONCE + [503]
+    assert house.hooks.under_way == 0
+    assert (await house.post()).status_code == 200
 
 
 async def test_bodies_are_bounded(house: House) -> None:

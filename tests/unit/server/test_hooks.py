@@ -8,8 +8,9 @@ from typing import cast
 
 import pytest
 
+from api.ports import Received
 from domain.errors import DatabaseUnavailable
-from ingest.messages import Message
+from ingest.messages import Message, Refusal
 from ingest.service import IngestService
 from server import hooks
 from server.hooks import HookIntake
@@ -22,10 +23,12 @@ class Slow:
         self.waiting_for_database = False
         self.go = asyncio.Event()
         self.taken: list[Message] = []
+        self.refused: list[Refusal] = []
 
-    async def submit(self, messages: Sequence[Message]) -> None:
+    async def submit(self, messages: Sequence[Message]) -> tuple[int, Sequence[Refusal]]:
         await self.go.wait()
         self.taken += messages
+        return len(messages) - len(self.refused), self.refused
 
 
 def intake(service: Slow) -> HookIntake:
@@ -42,6 +45,14 @@ async def test_it_is_answered_after_its_commit() -> None:
     assert [(m.topic, m.payload, m.packet_id) for m in service.taken] == [
         ("hooks/hikvision/CAM-1/aa.jpg", b"<a/>", None)
     ]
+
+
+async def test_it_says_what_became_of_a_body() -> None:
+    service = Slow()
+    service.go.set()
+    assert await intake(service)("dahua", "D", None, b"x") == Received(1, [])
+    service.refused = [Refusal(service.taken[0], None, None, "wrong_type", "index is no number")]
+    assert await intake(service)("dahua", "D", None, b"x") == Received(0, [("wrong_type", "index is no number")])
 
 
 async def test_while_the_database_is_away_it_is_refused_at_once() -> None:

@@ -432,3 +432,9 @@ SAMPLES = [
         "33029902001310000001",
     ),
 ]
+
+DISCOVERY = Sample(
+    "discovery", "home_assistant", "homeassistant/#", "homeassistant/device/x/config", text(HA_CONFIG), NOW_US, ""
+)
+ALL = [*SAMPLES, DISCOVERY]
+"""Also what makes no thing by itself; the fuzzers take all."""

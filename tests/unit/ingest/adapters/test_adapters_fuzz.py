@@ -7,14 +7,18 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import PayloadError
+from ingest.adapters.gat1400 import without_persons
+from ingest.messages import Message, Rules, decode_block
+from ingest.topics import KINDS
 from tests.unit.ingest.adapters.mutations import BY_ADAPTER, read
-from tests.unit.ingest.adapters.samples import HA_CONFIG, SAMPLES, Sample, text
+from tests.unit.ingest.adapters.samples import ALL, Sample
 from tests.unit.ingest.adapters.vendor import NOW_US, Surroundings
 from tests.unit.ingest.adapters.vendor import given as vendor_given
 
@@ -23,10 +27,7 @@ PAYLOAD_S_MAX = 2.0
 """For 256 KiB of the worst we could think of, on a busy machine; typical is some milliseconds."""
 
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-DISCOVERY = Sample(
-    "discovery", "home_assistant", "homeassistant/#", "homeassistant/device/x/config", text(HA_CONFIG), NOW_US, ""
-)
-ALL = [*SAMPLES, DISCOVERY]
+RULES = Rules(ZoneInfo("UTC"), auto_register=True, runs_as_live=True)
 JSON_SAMPLES = [s for s in ALL if s.payload[:1] in b"{["]
 
 WEIRD: list[Any] = [
@@ -140,6 +141,24 @@ def test_a_sparkplug_session_of_garbage(payloads: list[bytes], types: list[str])
             read(birth._replace(topic=f"spBv1.0/G/{type_}/E{device}"), body, nodes)
 
 
+def nested_messages(depth: int) -> bytes:
+    """Protobuf: field 2 of length n that holds field 2 of length n - …, with lengths that are right."""
+    body = b""
+    for _ in range(depth):
+        n, length = len(body), b""
+        while n > 127:
+            length, n = length + bytes([n & 127 | 128]), n >> 7
+        body = b"\x12" + length + bytes([n]) + body
+    return body
+
+
+def entity_bomb() -> bytes:
+    """A thousand million laughs, and where they would be heard."""
+    entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+    text = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "ha">{entities}]>'
+    return f"{text}<EventNotificationAlert><eventType>&l9;</eventType></EventNotificationAlert>".encode()
+
+
 SLOW = {
     "deep lists": b"[" * 100_000,
     "deep objects": b'{"a":' * 40_000,
@@ -165,6 +184,18 @@ SLOW = {
     ),
     "metrics": b"\x12\x00" * 120_000,
     "groups": b"\x13" * 250_000,
+    "a number without end": b"\x08" + b"\xff" * 250_000,
+    "a length of everything": b"\x12\xff\xff\xff\xff\x0f" * 40_000,
+    "packed numbers": b"\x0a\x90\xa1\x0f" + b"\x01" * 250_000,
+    "messages in messages": nested_messages(4_000),
+    "metrics with names": b"".join(b"\x12\x0a\x0a\x04%04d\x10\x01\x20\x0a" % (i % 10_000) for i in range(20_000)),
+    "entity bomb": entity_bomb(),
+    "one entity often": b'<!DOCTYPE a [<!ENTITY e "' + b"x" * 100_000 + b'">]><a>' + b"&e;" * 40_000 + b"</a>",
+    "one long attribute": b'<a b="' + b"&#65;" * 48_000 + b'"/>',
+    "comments": b"<a>" + b"<!---->" * 35_000 + b"</a>",
+    "many records": b"[" + b",".join(b'{"n":"u%d","v":1,"t":%d}' % (i, i) for i in range(9_000)) + b"]",
+    "many devices": b"{" + b",".join(b'"d%d":[{}]' % i for i in range(18_000)) + b"}",
+    "many traces": b'{"device_id":"000","traces":[' + b",".join([b'{"x":[1],"y":[1],"z":[1]}'] * 9_000) + b"]}",
 }
 
 
@@ -180,3 +211,37 @@ def test_no_payload_is_slow(name: str) -> None:
             read(sample, body)
             taken_s = time.perf_counter() - began
             assert taken_s < PAYLOAD_S_MAX, f"{sample.adapter} took {taken_s:.1f} s for {name}"
+
+
+DEEP_MSGPACK = {
+    "deep arrays": b"\x91" * 250_000,
+    "deep maps": b"\x81\xa1a" * 80_000,
+    "an array of everything": b"\x82\xa1t\xcb\x41\xda\xc0\x00\x00\x00\x00\x00\xa6values\xdd\xff\xff\xff\xff",
+    "a map of everything": b"\xdf\xff\xff\xff\xff",
+    "bytes of everything": b"\x81\xa1x\xc6\xff\xff\xff\xff",
+    "many values": b"\x82\xa1t\x01\xa6values\xde\xff\xff"
+    + b"".join(b"\xa4%04d\x01" % (i % 9999) for i in range(40_000)),
+}
+CONTRACT_TOPICS = [f"{tree}/D/{leaf}" for tree, leaf in KINDS]
+
+
+@pytest.mark.parametrize("name", [*SLOW, *DEEP_MSGPACK])
+def test_no_payload_of_the_contracts_own_topics_is_slow(name: str) -> None:
+    payload = (SLOW | DEEP_MSGPACK)[name]
+    wrapped = b'{"t":1795400000,"values":' + payload + b"}"
+    for topic in CONTRACT_TOPICS:
+        bodies = [payload, *([wrapped] if len(wrapped) <= 256 * 1024 else [])]
+        messages = [Message(topic, body, NOW_US, None, False, 0, None) for body in bodies]
+        began = time.perf_counter()
+        checked = decode_block(messages, RULES)
+        taken_s = time.perf_counter() - began
+        assert taken_s < PAYLOAD_S_MAX, f"{topic} took {taken_s:.1f} s for {name}"
+        assert len(checked.refused) + len(checked.decoded) == len(messages)
+        assert all(refusal.reason != "decoder_error" for refusal in checked.refused), checked.refused
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_persons_are_looked_for_in_bounded_time(name: str) -> None:
+    began = time.perf_counter()
+    without_persons(SLOW[name])
+    assert time.perf_counter() - began < PAYLOAD_S_MAX
