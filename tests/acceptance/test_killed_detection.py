@@ -71,7 +71,7 @@ async def test_a_killed_server_raises_what_one_that_lived_raises() -> None:
     with server_home(GRIDPULSE_AUTO_REGISTER="true") as server:
         server.start("--no-demo")
         begin_s = round(time.time()) - 100.0
-        url = str(server.doctor()["mqtt_url"])
+        url = server.mqtt_url
         await publish(url, recording("live-", begin_s))
         wait_stored(server, "live-", 140)
         expected = alerts(server, "live-")
@@ -100,7 +100,7 @@ def test_a_second_process_on_the_database_stands_by_and_takes_over(database_url:
     outside = {"GRIDPULSE_AUTO_REGISTER": "true", "GRIDPULSE_DATABASE_URL": database_url}
     with server_home(**outside) as first:
         first.start("--no-demo")
-        broker = str(first.doctor()["mqtt_url"])
+        broker = first.mqtt_url
         with server_home(**outside, GRIDPULSE_MQTT_URL=broker) as second:
             second.start("--no-demo")
             second.wait(lambda: "standing by" in second.output, "the second to stand by")

@@ -139,7 +139,7 @@ async def test_quarantined_messages_are_sent_in_again_after_the_fix(own_server: 
     server = own_server
     server.settings["GRIDPULSE_AUTO_REGISTER"] = "false"
     server.start("--no-demo")
-    url, database_url = str(server.doctor()["mqtt_url"]), server.database_url
+    url, database_url = server.mqtt_url, server.database_url
     now = time.time()
     async with Publisher(url, "stranger", patience_s=5) as publisher:
         for i in range(3):
