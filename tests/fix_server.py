@@ -142,6 +142,15 @@ class Server:
         assert urls is not None, f"nothing runs on {self.home}"
         return str(getattr(urls, service))
 
+    def wait_seen(self, within_s: float = 30.0) -> None:
+        """Until detection has seen all that was stored: what was received is acknowledged after that."""
+
+        def nothing_waits() -> bool:
+            metrics = httpx.get(f"{self.base_url}/metrics", timeout=20).text.splitlines()
+            return "gridpulse_ingest_backlog_messages 0.0" in metrics
+
+        self.wait(nothing_waits, "the last message to be seen", within_s)
+
     def token(self, user: str = "dispatcher") -> str:
         """A bearer token; asked for once for each user."""
         if user not in self.tokens:
