@@ -31,8 +31,10 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)
 	@$(BIN)/gridpulse up
 
+# Those of unit/ share nothing and run on every core; the others have real services and clocks, and the machine to themselves.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit -n auto
+	$(BIN)/python -m pytest --ignore=tests/unit
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit tests/test_architecture.py tests/test_docs.py

@@ -21,6 +21,8 @@ from db.pool import Connection
 from domain.alerts import Alert
 from domain.clock import from_us, to_us
 
+CHANNEL = "duty_changed"
+NOTIFY = "SELECT pg_notify(%s, '')"
 SELECT_DUTIES = """
 SELECT kind, level, department, name, name_en, role, why, severity_min, place, valid_from, valid_to, matter,
        source, within_m, days, hours, batch
@@ -176,7 +178,7 @@ def _permit(row: Sequence[Any]) -> Permit:
 async def put_batch(
     conn: Connection, batch: Batch, rows: Sequence[tuple[DutyRow, str, str]], sha256: str
 ) -> None:
-    """Write a batch in place of what it was; ``rows`` carry their days and hours as written."""
+    """Write a batch in place of what it was, and wake the servers; ``rows`` carry days and hours as written."""
     put = [batch.name, from_us(batch.starts_us), list(batch.replaces), batch.note, sha256]
     async with conn.transaction():
         await conn.execute(PUT_BATCH, put)
@@ -189,14 +191,16 @@ async def put_batch(
                      row.severity_min, row.place, from_us(row.valid_from_us), until, row.matter, row.source,
                      row.within_m, days, hours, batch.name)
                 )  # fmt: skip
+        await conn.execute(NOTIFY, [CHANNEL])
 
 
 async def put_rows(conn: Connection, what: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Write the rows of one of ``PUT``'s tables; a rota replaces that of the units it names."""
+    """Write the rows of one of ``PUT``'s tables, and wake the servers; a rota replaces that of its units."""
     async with conn.transaction(), conn.cursor() as cursor:
         if what == "rota":
             await cursor.execute(CLEAR_ROTA, [sorted({row[0] for row in rows})])
         await cursor.executemany(PUT[what], rows)
+        await cursor.execute(NOTIFY, [CHANNEL])
 
 
 async def compare_rows(conn: Connection, what: str, rows: Sequence[Sequence[Any]]) -> tuple[int, int, int]:

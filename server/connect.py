@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from domain.errors import GridpulseError
-from server.embedded.home import EmbeddedUrls, write_private
-from server.embedded.stack import running_urls
+from server.embedded.home import EmbeddedUrls, running_urls, write_private
 from server.settings import Settings, load_settings
 
 START_FIRST = "start `gridpulse up` (or `make run`) in this folder first"

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from fastapi import FastAPI
 
+from alerting.duty_store import CHANNEL as DUTIES_CHANNEL
 from alerting.metrics import OWNERSHIP
 from alerting.recovery import Recovery
 from alerting.rulebook import RuleBook
@@ -74,7 +75,7 @@ INGEST_CLIENT_ID = "gridpulse-ingest"
 ALERT_TICK_S = 1.0
 PLACES_POLL_S = 60.0
 DIVISIONS_EVERY_S = 5.0
-DUTIES_EVERY_S = 30.0
+DUTIES_POLL_S = 30.0
 READY_WITHIN_S = 2.0
 TRIP_SEVERITY = 3
 BEGIN_AGAIN_S = 1.0
@@ -274,9 +275,8 @@ async def build(
             ("places", lambda: places.follow(database_url, pool, None if role == "api" else alerts)),
             ("live", hub.run),
             ("search", finding.follow),
+            ("duties", lambda: follow_duties(database_url, alerts)),
         ]
-        if role == "api":
-            parts.append(("duties", lambda: reread_duties(alerts)))
         session: MqttSession | None = None
         ingest: IngestService | None = None
         hooks: HookPorts | None = None
@@ -437,10 +437,9 @@ async def tick(alerts: AlertService) -> None:
             log.info("the alerts' clock waits for the database: %s", error)
 
 
-async def reread_duties(alerts: AlertService) -> None:
-    """A process without the alerts' clock still answers ``/route`` by the table as it is."""
-    while True:
-        await asyncio.sleep(DUTIES_EVERY_S)
+async def follow_duties(url: str, alerts: AlertService) -> None:
+    """Read the duty tables anew when someone imported some, so that all processes give the same answer."""
+    async for _ in wakeups(url, DUTIES_CHANNEL, poll_s=DUTIES_POLL_S, name="gridpulse-duties"):
         try:
             await alerts.load_duties()
         except DatabaseUnavailable as error:

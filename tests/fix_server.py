@@ -1,8 +1,13 @@
-"""The whole server as its users run it: ``gridpulse up`` in a process of its own, on a home of its own."""
+"""The whole server as its users run it: ``gridpulse up`` in a process of its own, on a home of its own.
+
+A home that is not there yet begins as a copy of one that ``gridpulse up`` made on an empty folder
+at the first use: the database's first start and the demo city are paid for once a test run.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import shutil
@@ -11,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +31,7 @@ import pytest
 from api.accounts import seed_demo_accounts
 from db.pool import connect
 from ingest.session import Endpoint
+from server.embedded.home import running_urls
 from simulators.city import seed_demo
 from tests.fix_stack import free_port
 
@@ -43,6 +51,7 @@ class Server:
     mqtt_port: int = field(default_factory=free_port)
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def base_url(self) -> str:
@@ -51,6 +60,8 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GRIDPULSE_")}
+        # A test run starts the command a hundred times: its modules are compiled once.
+        clean.pop("PYTHONDONTWRITEBYTECODE", None)
         if cache := os.environ.get("GRIDPULSE_CACHE"):
             clean["GRIDPULSE_CACHE"] = cache
         return clean | {
@@ -65,7 +76,13 @@ class Server:
         log = self.home.with_suffix(".out")
         return log.read_text(errors="replace") if log.exists() else ""
 
-    def start(self, *arguments: str, ready: bool = True) -> None:
+    def start(self, *arguments: str, ready: bool = True, city: bool = False) -> None:
+        """Start on the home; one that is not there yet is made, with the demo city and its accounts if ``city``."""
+        if not self.home.exists() and "GRIDPULSE_DATABASE_URL" not in self.settings:
+            copy_home(prepared_home(city), self.home)
+        self.start_as_it_is(*arguments, ready=ready)
+
+    def start_as_it_is(self, *arguments: str, ready: bool = True) -> None:
         with self.home.with_suffix(".out").open("ab") as out:
             self.process = subprocess.Popen(
                 [*GRIDPULSE, "up", *arguments], cwd=ROOT, env=self.environment, stdout=out, stderr=out,
@@ -113,10 +130,32 @@ class Server:
 
     @property
     def database_url(self) -> str:
-        return str(self.doctor()["database_url"])
+        return self.settings.get("GRIDPULSE_DATABASE_URL") or self.url_of("database_url")
+
+    @property
+    def mqtt_url(self) -> str:
+        """The broker's address with the server's own account."""
+        return self.settings.get("GRIDPULSE_MQTT_URL") or self.url_of("mqtt_url")
+
+    def url_of(self, service: str) -> str:
+        urls = running_urls(self.home)
+        assert urls is not None, f"nothing runs on {self.home}"
+        return str(getattr(urls, service))
+
+    def wait_seen(self, within_s: float = 30.0) -> None:
+        """Until detection has seen all that was stored: what was received is acknowledged after that."""
+
+        def nothing_waits() -> bool:
+            metrics = httpx.get(f"{self.base_url}/metrics", timeout=20).text.splitlines()
+            return "gridpulse_ingest_backlog_messages 0.0" in metrics
+
+        self.wait(nothing_waits, "the last message to be seen", within_s)
 
     def token(self, user: str = "dispatcher") -> str:
-        return self.cli("token", "--user", user).stdout.strip()
+        """A bearer token; asked for once for each user."""
+        if user not in self.tokens:
+            self.tokens[user] = self.cli("token", "--user", user).stdout.strip()
+        return self.tokens[user]
 
     def get(self, path: str, token: str, **params: Any) -> Any:
         answer = httpx.get(
@@ -133,7 +172,30 @@ class Server:
                 await seed_demo(conn)
                 await seed_demo_accounts(conn)
 
-        asyncio.run(seed())
+        with ThreadPoolExecutor(1) as beside:  # the caller may be in a loop
+            beside.submit(asyncio.run, seed()).result()
+
+
+@cache
+def prepared_home(city: bool) -> Path:
+    """A home with its schema (and the demo city) of a server that has stopped; it is never started again."""
+    folder = Path(tempfile.mkdtemp(prefix="gridpulse-prepared-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = Server(folder / "home")
+    if city:
+        copy_home(prepared_home(False), server.home)
+    try:
+        server.start_as_it_is("--no-demo")
+        if city:
+            server.seed_city()
+    finally:
+        assert server.stop() == 0, server.output[-3000:]
+    return server.home
+
+
+def copy_home(made: Path, home: Path) -> None:
+    """A copy with the owners of its files: the database has a user of its own."""
+    subprocess.run(["cp", "--archive", "--reflink=auto", str(made), str(home)], check=True)
 
 
 @contextmanager
@@ -156,8 +218,7 @@ def server_home(**settings: str) -> Iterator[Server]:
 def city_server() -> Iterator[Server]:
     """A server with the demo city, accounts and devices, without demo traffic; shared by whoever does no harm."""
     with server_home(GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_RUNS_AS_LIVE="true") as server:
-        server.start("--no-demo")
-        server.seed_city()
+        server.start("--no-demo", city=True)
         yield server
 
 
@@ -166,8 +227,6 @@ def own_server() -> Iterator[Server]:
     """A server of the test's own, not yet started."""
     with server_home(GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_RUNS_AS_LIVE="true") as server:
         yield server
-
-
 
 
 @dataclass
@@ -185,11 +244,16 @@ class LiveServer:
 
     async def publish(self, topic: str, body: Any) -> None:
         """One message by the server's own account, QoS 1."""
+        await self.publish_all([(topic, body)])
+
+    async def publish_all(self, messages: Iterable[tuple[str, Any]]) -> None:
+        """One after the other on one connection, as :meth:`publish`."""
         endpoint = Endpoint.parse(self.mqtt_url)
         async with aiomqtt.Client(
             endpoint.host, endpoint.port, username=endpoint.username, password=endpoint.password
         ) as client:
-            await client.publish(topic, json.dumps(body).encode(), qos=1)
+            for topic, body in messages:
+                await client.publish(topic, json.dumps(body).encode(), qos=1)
 
     async def raise_alert(self, device: str | None = None, ppv_mm_s: float = 9.5, **values: float) -> str:
         """A reading over the limit of a house's sensor; returns the device's id.
@@ -206,4 +270,4 @@ class LiveServer:
 
 @pytest.fixture(scope="session")
 def live_server(city_server: Server) -> LiveServer:
-    return LiveServer(city_server, str(city_server.doctor()["mqtt_url"]))
+    return LiveServer(city_server, city_server.mqtt_url)

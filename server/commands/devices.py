@@ -21,7 +21,7 @@ from domain.calibration import checked_calibration
 from domain.errors import GridpulseError, NotFound
 from server.connect import database_url
 from server.embedded.broker_accounts import hash_password, is_bridge_filter
-from server.embedded.stack import running_urls
+from server.embedded.home import running_urls
 from server.settings import load_settings
 from server.tables import print_table
 

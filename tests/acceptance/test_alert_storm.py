@@ -40,16 +40,14 @@ async def storm(mqtt_url: str, prefix: str, values: dict[str, float], calm: dict
 @pytest.mark.parametrize("kind", ["vibration", "fire", "unplaced"])
 async def test_a_thousand_sensors_are_one_incident_and_few_alarms(kind: str) -> None:
     with server_home(GRIDPULSE_AUTO_REGISTER="true") as server:
-        server.start("--no-demo")
-        await asyncio.to_thread(server.seed_city)
-        doctor = server.doctor()
+        server.start("--no-demo", city=True)
         prefix = f"ST-{kind}"
         if kind != "unplaced":
             await asyncio.to_thread(place, server, prefix)
         values = {"temperature_c": 95.0} if kind == "fire" else {"ppv_mm_s": 30.0}
         calm = dict.fromkeys(values, 0.5)
         since = datetime.now(UTC) - timedelta(minutes=1)
-        await storm(str(doctor["mqtt_url"]), prefix, values, calm)
+        await storm(server.mqtt_url, prefix, values, calm)
         token = server.token()
 
         def ours() -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ def broker_pid(home: Path) -> int:
     raise AssertionError("no broker on this home")
 
 
+@pytest.mark.timeout(400)
 async def test_what_a_killed_broker_had_acknowledged_and_not_delivered_comes_back(database_url: str) -> None:
     home, port = Path(tempfile.mkdtemp(prefix="gridpulse-broker-")), free_port()
     broker = {"database": False, "broker": True, "mqtt_host": "127.0.0.1", "mqtt_port": port}
@@ -104,7 +105,7 @@ async def lose_and_mend(server: Server, home: Path, broker: dict[str, object], u
                 return stored() == 20 * DEVICES
 
             await until(first_stored, "the first messages stored", 30)
-            await asyncio.sleep(6)  # the broker has written its queue down: what comes now is in its memory only
+            await written_down(home)  # what comes now is in the broker's memory only
             assert server.process is not None
             server.process.send_signal(signal.SIGSTOP)
             await devices.send(30)  # acknowledged by the broker, not delivered
@@ -117,6 +118,16 @@ async def lose_and_mend(server: Server, home: Path, broker: dict[str, object], u
                 await mended(server, database_url, devices.sent * DEVICES)
 
 
+async def written_down(home: Path) -> None:
+    """Until the broker has saved its queue after this moment."""
+    kept, now = home / "broker/store/mosquitto.db", time.time()
+
+    async def saved() -> bool:
+        return kept.exists() and kept.stat().st_mtime > now
+
+    await until(saved, "the broker's queue written down", 60)
+
+
 async def mended(server: Server, database_url: str, wanted: int) -> None:
     async def all_stored() -> bool:
         return one_row(database_url, NUMBERS)[1] == wanted
@@ -126,7 +137,8 @@ async def mended(server: Server, database_url: str, wanted: int) -> None:
         return gaps == ended > 0
 
     await until(all_stored, f"all {wanted} numbers stored", 60)
-    await until(accounted, "all gaps filled", 30)
+    # An answer that is lost is asked for again after 10 s, and once more a minute later.
+    await until(accounted, "all gaps filled", 100)
     rows, numbers, late = one_row(database_url, NUMBERS)
     assert rows == numbers == wanted, "each once"
     account = json.loads(server.cli("ledger", "--json").stdout)
@@ -139,7 +151,7 @@ async def test_quarantined_messages_are_sent_in_again_after_the_fix(own_server: 
     server = own_server
     server.settings["GRIDPULSE_AUTO_REGISTER"] = "false"
     server.start("--no-demo")
-    url, database_url = str(server.doctor()["mqtt_url"]), server.database_url
+    url, database_url = server.mqtt_url, server.database_url
     now = time.time()
     async with Publisher(url, "stranger", patience_s=5) as publisher:
         for i in range(3):

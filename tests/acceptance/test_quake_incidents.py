@@ -35,8 +35,7 @@ if not FOLDER.exists():
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with server_home() as home:
-        home.start("--no-demo")
-        home.seed_city()
+        home.start("--no-demo", city=True)
         yield home
 
 

@@ -32,8 +32,7 @@ if not RECORDING.exists():
 @pytest.fixture(scope="module")
 def quake_server() -> Iterator[Server]:
     with server_home(GRIDPULSE_RUNS_AS_LIVE="true") as server:
-        server.start("--no-demo")
-        server.seed_city()
+        server.start("--no-demo", city=True)
         yield server
 
 

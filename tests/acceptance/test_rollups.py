@@ -15,9 +15,8 @@ pytestmark = pytest.mark.stack
 
 def test_a_late_reading_is_rolled_up_over_a_kill(own_server: Server) -> None:
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
-    own_server.start("--no-demo")
-    own_server.seed_city()
-    live = LiveServer(own_server, str(own_server.doctor()["mqtt_url"]))
+    own_server.start("--no-demo", city=True)
+    live = LiveServer(own_server, own_server.mqtt_url)
     url = own_server.database_url
 
     def count(sql: str) -> int:

@@ -60,11 +60,12 @@ def shakes(second: int, peak_gal: float) -> list[list[float]]:
 
 async def shake(live_server: LiveServer, devices: Sequence[str], peak_gal: float) -> None:
     begin = time.time() - CALM_S - SHAKING_S
+    packets = []
     for second in range(CALM_S + SHAKING_S):
         x, y, z = shakes(second, peak_gal)
         body = {"t": begin + second, "rate_hz": RATE_HZ, "unit": "gal", "x": x, "y": y, "z": z}
-        for device in devices:
-            await live_server.publish(f"sensors/{device}/waveform", body)
+        packets += [(f"sensors/{device}/waveform", body) for device in devices]
+    await live_server.publish_all(packets)
 
 
 def put_owners_and_works(server: Server, folder: Path, houses: dict[int, dict[str, Any]]) -> None:

@@ -20,16 +20,13 @@ HOUSE = ("VB-0001", "VB-0002", "VB-0003")
 """The demo city's one house with several sensors."""
 
 
-
 @pytest.fixture(scope="module")
 async def live_server(chromium: str) -> AsyncIterator[LiveServer]:
     """A city of its own: other tests' alarms come from all over it, and a house would be part of that storm."""
     with server_home(GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_RUNS_AS_LIVE="true") as server:
-        await asyncio.to_thread(server.start, "--no-demo")
-        await asyncio.to_thread(server.seed_city)
-        doctor = await asyncio.to_thread(server.doctor)
-        async with Publisher(str(doctor["mqtt_url"]), "browser-incidents") as publisher:
-            yield LiveServer(server.base_url, str(doctor["database_url"]), publisher)
+        await asyncio.to_thread(server.start, "--no-demo", city=True)
+        async with Publisher(server.mqtt_url, "browser-incidents") as publisher:
+            yield LiveServer(server.base_url, server.database_url, publisher)
 
 
 async def shake_house(server: LiveServer) -> None:

@@ -7,19 +7,15 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from alerting.duty_store import put_rows
 from api.accounts import add_user
 from db.pool import connect
+from domain.clock import from_us
 from tests.acceptance.test_truck_story import DAOJIAO, positions
 from tests.browser.conftest import LiveServer, VisitorMaker
 from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
-
-ROTA = """
-INSERT INTO rota (unit, person, contact)
-SELECT duty ->> 'unit', '张三', '138 0000 0001' FROM alert, jsonb_array_elements(body -> 'duty') AS duty
-WHERE id = %s AND duty ->> 'role' = 'lead'
-"""
 
 
 async def test_a_truck_that_becomes_yours_is_told_on_the_phone_and_its_trip_is_shown(
@@ -67,13 +63,14 @@ async def test_the_steps_say_who_is_on_duty_and_which_rows_lost(
     visitor: VisitorMaker, live_server: LiveServer
 ) -> None:
     alert = await live_server.raise_alert(value=82.0)
+    [lead] = [duty["unit"] for duty in alert["duty"] if duty["role"] == "lead"]
     async with await connect(live_server.database_url, name="test-rota") as conn:
-        await conn.execute(ROTA, [alert["id"]])
+        await put_rows(conn, "rota", [(lead, "张三", "138 0000 0001", "", "", "", from_us(0), None)])
     someone = await visitor(width=390, height=844)
     await someone.sign_in()
 
     async def called() -> bool:
-        """The tables are read again within half a minute."""
+        """The server hears of the rota a moment later."""
         await someone.page.goto(f"{live_server.base_url}/?map=svg#alert={alert['id']}")
         await someone.page.reload()
         await someone.live()

@@ -27,8 +27,7 @@ def server() -> Iterator[Server]:
         GRIDPULSE_AUTO_REGISTER="true", GRIDPULSE_HOOK_SECRETS=f"hikvision={SECRET}",
         GRIDPULSE_ADAPTERS="frigate/#=frigate, tele/#=tasmota",
     ) as running:  # fmt: skip
-        running.start("--no-demo")
-        running.seed_city()
+        running.start("--no-demo", city=True)
         yield running
 
 
