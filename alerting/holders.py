@@ -30,12 +30,11 @@ class _Slot:
 
     rules: list[Rule]
     bounds: Int64
+    trivial: bool = field(init=False)  # one rule for all devices and all times
     verdicts: dict[int, Verdicts] = field(default_factory=dict)  # span between bounds → by device key
 
-    @property
-    def trivial(self) -> bool:
-        """One rule for all devices and all times."""
-        return len(self.rules) == 1 and self.rules[0].applies_to.everywhere and not len(self.bounds)
+    def __post_init__(self) -> None:
+        self.trivial = len(self.rules) == 1 and self.rules[0].applies_to.everywhere and not len(self.bounds)
 
 
 class Holders:

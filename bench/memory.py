@@ -44,7 +44,7 @@ def filled(devices: int, accelerometers: int) -> DetectorBank:
 
 def block(readings: object = None, waveforms: tuple[Waveforms, ...] = ()) -> Block:
     empty = next(given.reading_blocks(1, 0.0, 1))
-    none = type(empty)(*(getattr(empty, name)[:0] for name in empty.__slots__))
+    none = empty.take(slice(0))
     return Block(readings or none, waveforms, (), (), (), 0)  # type: ignore[arg-type]
 
 

@@ -4,15 +4,23 @@ A block is a batch of rows over many sensors; detectors and the store see blocks
 and never single messages. ``device`` columns hold ``device.key`` of the
 database (a small positive integer), which doubles as the row number of every
 detector's state arrays. Rows are in the order received; event times of one
-sensor may therefore go backwards, and ``late`` says so.
+sensor may therefore go backwards, and ``late`` says so. Orders that several
+detectors need (by series, by message) are worked out when first asked for, once a
+block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from domain.sorting import begins, order_by
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -25,6 +33,36 @@ NO_SEQ = -1
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesRows:
+    """Readings that are not late, by metric, then device, then as received: each series in one piece.
+
+    ``at (n,)``: their places in the block; ``first``: where another series begins;
+    ``once``: no series has two; ``spans``: metric key to its part of the columns.
+    """
+
+    at: Int64
+    device: Int64
+    time_us: Int64
+    value: Float64
+    received_us: Int64
+    first: Bool
+    once: bool
+    spans: Mapping[int, slice]
+
+
+class Messages(NamedTuple):
+    """Messages, each device's together in the order received: the newest event time in each, and its arrival.
+
+    ``(n,)`` each; ``first``: where another device begins.
+    """
+
+    device: Int64
+    time_us: Int64
+    received_us: Int64
+    first: Bool
+
+
+@dataclass(frozen=True)
 class Readings:
     """Scalar readings as columns, each of shape ``(n,)``.
 
@@ -49,6 +87,19 @@ class Readings:
         return Readings(
             self.device[which], self.metric[which], self.time_us[which], self.value[which], self.seq[which],
             self.received_us[which], self.late[which],
+        )  # fmt: skip
+
+    @cached_property
+    def by_series(self) -> SeriesRows:
+        """Those that are not late, series by series."""
+        live = np.flatnonzero(~self.late)
+        at = live[order_by(self.metric[live], self.device[live])]
+        metric, device = self.metric[at], self.device[at]
+        first, cuts = begins(metric, device), np.flatnonzero(begins(metric)).tolist()
+        spans = {int(metric[a]): slice(a, b) for a, b in pairwise([*cuts, len(at)])}
+        return SeriesRows(
+            at, device.astype(np.int64), self.time_us[at], self.value[at], self.received_us[at],
+            first, bool(first.all()), spans,
         )  # fmt: skip
 
 
@@ -132,7 +183,7 @@ class Position:
     cover: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Everything one commit made durable, in the order received within each part."""
 
@@ -142,3 +193,25 @@ class Block:
     camera_events: tuple[CameraEvent, ...]
     positions: tuple[Position, ...]
     committed_us: int
+
+    @cached_property
+    def messages(self) -> Messages:
+        """The messages of readings and packets, late ones too.
+
+        Rows of one device that arrived at one time are one message; a later part of
+        a block counts after an earlier one.
+        """
+        r = self.readings
+        device = np.concatenate([r.device, *(w.device for w in self.waveforms)])
+        time_us = np.concatenate([r.time_us, *(w.end_us for w in self.waveforms)])
+        received_us = np.concatenate([r.received_us, *(w.received_us for w in self.waveforms)])
+        device = device.astype(np.int64)
+        once = np.sort(device)
+        if np.count_nonzero(once[1:] == once[:-1]) == 0:  # nearly always, in a city
+            return Messages(device, time_us, received_us, np.ones(len(device), bool))
+        order = order_by(device, received_us)
+        device, time_us, received_us = device[order], time_us[order], received_us[order]
+        at = np.flatnonzero(begins(device, received_us))
+        if len(at) < len(order):
+            device, time_us, received_us = device[at], np.maximum.reduceat(time_us, at), received_us[at]
+        return Messages(device, time_us, received_us, begins(device))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
-from alerting.detectors.scalar import Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
 from domain.readings import Float64
 
 CLIP = 3.0
@@ -45,12 +45,13 @@ class Change(ScalarDetector):
         """|value - last value| / mean absolute difference, from before the value."""
         r, count = at.row, self._count[at.row].astype(np.float64)
         last, size = self._last[r], self._size[r]
-        near = np.nan_to_num(at.gap_s, nan=np.inf) <= self.settings.gap_s
+        near = at.gap_s <= self.settings.gap_s  # not NaN, which a first value has
+        settled = count >= FREE
         jump = np.where(near, np.abs(at.value - last), 0.0)
-        floor = FLOOR * np.abs(last)
-        scale = np.maximum(np.maximum(size, floor), np.finfo(float).tiny)
-        z = np.where(near & (count >= FREE), jump / scale, np.nan)
-        reach = np.where(count >= FREE, CLIP * np.maximum(size, floor), np.inf)
+        least = np.maximum(size, FLOOR * np.abs(last))
+        scale = np.maximum(least, TINY)
+        z = np.where(near & settled, jump / scale, np.nan)
+        reach = np.where(settled, CLIP * least, np.inf)
         rate = ew_rate(at.gap_s, self.settings.memory_s, count)
         self._size[r] = np.where(near, size + rate * (np.minimum(jump, reach) - size), size)
         self._count[r] = count + near

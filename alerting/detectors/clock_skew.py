@@ -21,21 +21,23 @@ their own limit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import MAINTAINER_SEVERITY
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, places, rounds_of
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Bool, Float64, Int32, Int64
+from domain.readings import Block, Bool, Float64, Int64
 
 KEPT = 8
 HOURS = 24
 HOUR_US = 3_600_000_000
 FIT_S = 2.0
+LINES = 512
+"""So many lines are fitted at once: more would not stay in the processor's cache."""
 FINE, OFF, DRIFTING, STOPPED = 0, 1, 2, 3
 WORDS = ("right", "off", "drifting", "stopped")
 
@@ -57,14 +59,6 @@ class ClockSkewSettings(RuleSettings):
             f"or the same time again for {self.stopped_s:g} s"
         )
         return Words(watches, "4", f"within {self.limit_s / 2:g} s again")
-
-
-class _Heard(NamedTuple):
-    """Messages as columns: whose, the newest event time in each, and its arrival."""
-
-    device: Int32
-    time_us: Int64
-    received_us: Int64
 
 
 class ClockSkew(DeviceState):
@@ -104,32 +98,48 @@ class ClockSkew(DeviceState):
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings and packets, a message at a time."""
-        heard = messages(block)
-        if len(heard.device) == 0:
-            return []
+        heard = block.messages
         row = self.rows_of(heard.device)
-        return [d for part in rounds(row) for d in self._judge(heard, part, row[part])]
+        found: list[Detection] = []
+        for part in rounds_of(heard.first):
+            found += self._judge(row[part], heard.time_us[part], heard.received_us[part])
+        return found
 
-    def _judge(self, heard: _Heard, take: Rows64, row: Rows64) -> Iterator[Detection]:
-        t, received = heard.time_us[take], heard.received_us[take]
-        again = t == self._newest[row]
-        moves = t > self._newest[row]
-        self._moved[row] = np.where(moves, received, self._moved[row])
-        self._repeats[row] = np.where(again, self._repeats[row] + 1, np.where(moves, 0, self._repeats[row]))
-        self._newest[row] = np.maximum(self._newest[row], t)
-        stopped = again & (self._repeats[row] >= 5) & (received - self._moved[row] >= self._stopped_us)
-        look = (moves & (received - self._looked[row] >= self._every_us)) | (stopped & (self._state[row] == FINE))
-        if look.any():
-            yield from self._look(heard, take[look], row[look], stopped[look])
+    def _judge(self, row: Rows64, t: Int64, received: Int64) -> Iterator[Detection]:
+        newest = self._newest[row]
+        moves, again = t > newest, np.flatnonzero(t == newest)
+        forth = places(moves)
+        r = row[forth]
+        self._newest[r], self._moved[r], self._repeats[r] = t[forth], received[forth], 0
+        stopped = np.zeros(len(row), bool)
+        if len(again):
+            r = row[again]
+            self._repeats[r] += 1
+            stopped[again] = (self._repeats[r] >= 5) & (received[again] - self._moved[r] >= self._stopped_us)
+        look = moves & (received - self._looked[row] >= self._every_us)
+        if len(again):
+            look |= stopped & (self._state[row] == FINE)
+        if np.count_nonzero(look):
+            take = places(look)
+            yield from self._look(row[take], t[take], received[take], stopped[take])
 
-    def _look(self, heard: _Heard, take: Rows64, row: Rows64, stopped: Bool) -> Iterator[Detection]:
-        s = self.settings
-        t, received = heard.time_us[take], heard.received_us[take]
+    def _look(self, row: Rows64, t: Int64, received: Int64, stopped: Bool) -> Iterator[Detection]:
         skew = (received - t) / 1e6
+        n = self._n[row]
         self._looked[row] = received
-        self._skew[row, self._n[row] % KEPT] = skew
-        self._n[row] += 1
+        self._skew[row, n & (KEPT - 1)] = skew  # KEPT is a power of two
+        self._n[row] = n + 1
         slope = self._hourly(row, received, skew)
+        # Whose newest error is small, and who has neither stopped nor drifts, is right and stays so.
+        odd = (np.abs(skew) >= self.settings.limit_s) | stopped | (slope != 0.0) | (self._state[row] != FINE)
+        i = np.flatnonzero(odd)
+        if len(i):
+            yield from self._decide(row[i], t[i], received[i], stopped[i], skew[i], slope[i])
+
+    def _decide(
+        self, row: Rows64, t: Int64, received: Int64, stopped: Bool, skew: Float64, slope: Float64
+    ) -> Iterator[Detection]:
+        s = self.settings
         kept = self._skew[row]
         full = self._n[row] >= KEPT
         far = np.abs(kept).min(axis=1) >= s.limit_s
@@ -152,34 +162,40 @@ class ClockSkew(DeviceState):
 
     def _hourly(self, row: Rows64, received: Int64, skew: Float64) -> Float64:
         """Take up delays; the slope in s/day of the hours' smallest, 0 where it is not known or no line."""
-        hour = received // HOUR_US
-        turns = (self._hour[row] != hour) & (self._hour[row] != NEVER)
-        r = row[turns]
-        at = self._hours_n[r] % HOURS
-        self._hours[r, at], self._mins[r, at] = self._hour[r], self._least[r]
-        self._hours_n[r] += 1
-        new = self._hour[row] != hour
+        hour, before = received // HOUR_US, self._hour[row]
+        new = hour != before
+        turned = np.flatnonzero(new & (before != NEVER))
+        if len(turned):
+            r = row[turned]
+            at = self._hours_n[r] % HOURS
+            self._hours[r, at], self._mins[r, at] = before[turned], self._least[r]
+            self._hours_n[r] += 1
         self._least[row] = np.where(new, skew, np.minimum(self._least[row], skew))
         self._hour[row] = hour
-        slope = np.zeros(len(row))
-        fits = np.flatnonzero(turns & (self._hours_n[row] >= self.settings.drift_hours))
-        if len(fits):
-            slope[fits] = self._line(row[fits])
         # Between turns of the hour a drift that was told goes on.
-        told = (self._state[row] == DRIFTING) & ~turns
-        slope[told] = self.settings.drift_s_per_day
+        slope = np.where(self._state[row] == DRIFTING, self.settings.drift_s_per_day, 0.0)
+        if len(turned):
+            slope[turned] = 0.0
+            fits = turned[self._hours_n[row[turned]] >= self.settings.drift_hours]
+            for some in np.split(fits, range(LINES, len(fits), LINES)):
+                slope[some] = self._line(row[some])
         return slope
 
     def _line(self, row: Rows64) -> Float64:
         """The slope in s/day through the smallest delays of each row's hours, 0 where they lie on no line."""
-        known = np.arange(HOURS) < self._hours_n[row, None]
-        count = known.sum(axis=1)
-        x = np.where(known, self._hours[row] / 24.0, 0.0)
-        y = np.where(known, self._mins[row], 0.0)
-        x = np.where(known, x - (x.sum(axis=1) / count)[:, None], 0.0)
-        y = np.where(known, y - (y.sum(axis=1) / count)[:, None], 0.0)
+        count = np.minimum(self._hours_n[row], HOURS)
+        unknown = np.arange(HOURS) >= count[:, None]
+        some_unknown = bool(unknown.any())
+        x, y = self._hours[row] / 24.0, self._mins[row]
+        for column in (x, y):
+            if some_unknown:
+                column[unknown] = 0.0
+            column -= (column.sum(axis=1) / count)[:, None]
+            if some_unknown:
+                column[unknown] = 0.0
         slope = (x * y).sum(axis=1) / np.maximum((x * x).sum(axis=1), 1e-12)
-        off = np.abs(y - slope[:, None] * x).max(axis=1)
+        y -= slope[:, None] * x
+        off = np.maximum(y.max(axis=1), -y.min(axis=1))
         return np.where(off <= FIT_S, slope, 0.0)
 
     def _say(self, phase: str, row: int, at: tuple[int, int], features: dict[str, Any]) -> Detection:
@@ -191,22 +207,3 @@ class ClockSkew(DeviceState):
             metric="clock_skew_s", value=round(features["skew_s"], 3), limit=self.settings.limit_s, unit="s",
             late=is_late(received, t), title=self.rule.title, window_us=(episode_us, t), features=features,
         )  # fmt: skip
-
-
-def messages(block: Block) -> _Heard:
-    """The block's messages of readings and packets, by device in the order received.
-
-    Rows of one device that arrived at one time are one message; a later part of a
-    block counts after an earlier one.
-    """
-    r = block.readings
-    device = np.concatenate([r.device, *(w.device for w in block.waveforms)])
-    time_us = np.concatenate([r.time_us, *(w.end_us for w in block.waveforms)])
-    received = np.concatenate([r.received_us, *(w.received_us for w in block.waveforms)])
-    if len(device) == 0:
-        return _Heard(device, time_us, received)
-    order = np.lexsort((received, device))
-    device, time_us, received = device[order], time_us[order], received[order]
-    cut = np.concatenate([[True], (device[1:] != device[:-1]) | (received[1:] != received[:-1])])
-    at = np.flatnonzero(cut)
-    return _Heard(device[at], np.maximum.reduceat(time_us, at), received[at])

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.rows import NEVER, Rows64
-from alerting.detectors.scalar import METRIC, Days, Judged, ScalarDetector, ScalarSettings, Step, zeros
+from alerting.detectors.scalar import METRIC, TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, zeros
 from domain.readings import Float64, Int64
 
 HOUR_S = 3600.0
@@ -77,14 +77,18 @@ class Drift(ScalarDetector):
         n, r = len(at.row), at.row
         z, expected, scale = np.full(n, np.nan), at.value.copy(), np.ones(n)
         hour = at.time_us // HOUR_US
-        closes = (self._hour[r] != NEVER) & (hour != self._hour[r])
+        before = self._hour[r]
+        closes = (before != NEVER) & (hour != before)
         if closes.any():
             i = np.flatnonzero(closes)
             z[i], expected[i], scale[i] = self._close(r[i])
             self._sums[r[i]] = 0.0
         self._hour[r] = hour
-        beside = np.nan_to_num(self._beside[r], nan=0.0)
-        self._sums[r] += np.stack([at.value, beside, np.ones(n)], axis=1)
+        sums, beside = self._sums[r], self._beside[r]
+        sums[:, 0] += at.value
+        sums[:, 1] += np.where(np.isnan(beside), 0.0, beside)
+        sums[:, 2] += 1.0
+        self._sums[r] = sums
         return Judged(z, expected, scale)
 
     def _close(self, r: Rows64) -> tuple[Float64, Float64, Float64]:
@@ -99,7 +103,7 @@ class Drift(ScalarDetector):
         off, off_beside = value - mean, beside - mean_beside
         rest = off - slope * off_beside
         dev = self._dev[r]
-        scale = np.maximum(np.maximum(dev, 1e-9 * np.abs(mean)), np.finfo(float).tiny)
+        scale = np.maximum(np.maximum(dev, 1e-9 * np.abs(mean)), TINY)
         standard = np.clip(rest / scale, -Z_MAX, Z_MAX)
         judged = hours >= FREE
         slack = self.settings.slack

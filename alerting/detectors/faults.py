@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from alerting.detectors.base import Rule
-from alerting.detectors.rows import Rows64, SeriesState, is_late
+from alerting.detectors.rows import SeriesState, is_late
 from domain.alerts import Alert, Detection
-from domain.readings import Bool, Int64, Readings
+from domain.readings import Bool, Int64
 
 MAINTAINER_SEVERITY = 4
 
@@ -49,13 +49,6 @@ class SeriesFaults(SeriesState):
         keys = alert.evidence.get("features", {}).get("metric_keys", [])
         row = self.series_of(np.full(len(keys), alert.device, np.int32), np.array(keys, np.int32))
         self._active[row], self._episode[row] = True, episode_us
-
-    def by_series(self, readings: Readings) -> tuple[Rows64, Rows64]:
-        """The readings that are not late, by series in the order received: their places and their rows here."""
-        live = np.flatnonzero(~readings.late)
-        row = self.series_of(readings.device[live], readings.metric[live])
-        order = np.argsort(row, kind="stable")
-        return live[order], row[order]
 
     def begin(self, row: int, sign: Sign, names: Mapping[int, str]) -> Detection:
         """A series goes wrong: the device's onset, or an update when it is known to be at fault."""

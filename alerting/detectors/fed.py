@@ -32,11 +32,9 @@ class Fed:
 
     def note(self, block: Block) -> None:
         """These rows were fed."""
-        r = block.readings
-        if len(r):
-            for metric in np.flatnonzero(np.bincount(r.metric)).tolist():
-                rows = np.flatnonzero((r.metric == metric) & ~r.late)
-                self._note(metric, r.device[rows], r.time_us[rows])
+        rows = block.readings.by_series
+        for metric, span in rows.spans.items():
+            self._note(metric, rows.device[span], rows.time_us[span])
         for w in block.waveforms:
             live = np.flatnonzero(~w.late)
             self._note(PACKETS, w.device[live], w.start_us[live])
@@ -75,7 +73,7 @@ class Fed:
             device, time_us = zip(*rows, strict=True)
             self._note(series, np.array(device, np.int32), np.array(time_us, np.int64))
 
-    def _note(self, series: int, device: Int32, time_us: Int64) -> None:
+    def _note(self, series: int, device: Int32 | Int64, time_us: Int64) -> None:
         if not len(device):
             return
         newest = self._newest.get(series)

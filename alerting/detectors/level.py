@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
-from alerting.detectors.scalar import Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
 from domain.readings import Float64
 
 CLIP = 3.0
@@ -48,12 +48,12 @@ class Level(ScalarDetector):
         """|value - mean| / mean absolute deviation, both from before the value."""
         r, count = at.row, self._count[at.row].astype(np.float64)
         mean, dev = np.where(count > 0, self._mean[r], at.value), self._dev[r]
-        apart = at.value - mean
-        floor = FLOOR * np.abs(mean)
-        scale = np.maximum(np.maximum(dev, floor), np.finfo(float).tiny)
-        z = np.where(count >= FREE, np.abs(apart) / scale, np.nan)
-        reach = np.where(count >= FREE, CLIP * np.maximum(dev, floor), np.inf)
-        pulled = np.clip(apart, -reach, reach)
+        apart, settled = at.value - mean, count >= FREE
+        least = np.maximum(dev, FLOOR * np.abs(mean))
+        scale = np.maximum(least, TINY)
+        z = np.where(settled, np.abs(apart) / scale, np.nan)
+        reach = np.where(settled, CLIP * least, np.inf)
+        pulled = np.minimum(np.maximum(apart, -reach), reach)
         rate = ew_rate(at.gap_s, self.settings.memory_s, count)
         self._mean[r] = mean + rate * pulled
         self._dev[r] = dev + rate * (np.abs(pulled) - dev)

@@ -22,9 +22,13 @@ from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import SeriesFaults, Sign, names_of
-from alerting.detectors.rows import NEVER, Rows64, firsts, newer
+from alerting.detectors.rows import NEVER, Rows64, newer, places
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings
+from domain.sorting import begins
+
+_Windows = tuple[Rows64, Float64, Float64]
+"""Full windows ``(k,)``: the place of the last value, mean step, mean size."""
 
 
 class NoisySettings(RuleSettings):
@@ -76,19 +80,45 @@ class Noisy(SeriesFaults):
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings."""
-        r = block.readings
-        live, row = self.by_series(r)
-        fresh = newer(row, r.time_us[live], self._newest[row])
-        live, row = live[fresh], row[fresh]
-        if len(live) == 0:
+        series = block.readings.by_series
+        row = self.rows_of(series)
+        fresh = newer(series.first, series.time_us, self._newest[row])
+        live, t, v = series.at, series.time_us, series.value
+        take = places(fresh)
+        row, live, t, v = row[take], live[take], t[take], v[take]
+        if len(row) == 0:
             return []
-        return list(self._windowed(r, live, row, metrics))
+        judged = self._once(row, t, v) if series.once else self._windowed(row, t, v)
+        turns = [
+            (int(live[at[i]]), int(row[at[i]]), sign)
+            for at, steps, sizes in judged
+            for i, sign in self._judge(block.readings, live[at], row[at], steps, sizes)
+        ]
+        # As received: a device's metrics share its episode, so their order matters.
+        names = names_of(metrics) if turns else {}
+        return [
+            (self.end if self._active[which] else self.begin)(which, sign, names)
+            for _, which, sign in sorted(turns, key=lambda turn: turn[0])
+        ]
 
-    def _windowed(self, r: Readings, live: Rows64, row: Rows64, metrics: Mapping[str, int]) -> Iterator[Detection]:
-        """Rows sorted by series, all new: into windows, and each full window judged in its turn."""
+    def _once(self, row: Rows64, t: Int64, v: Float64) -> Iterator[_Windows]:
+        """A value of each series, all new, into its window; the windows that are full."""
         w = self.settings.window_n
-        v, t = r.value[live], r.time_us[live]
-        first = firsts(row)
+        step = np.abs(v - self._last[row])
+        step[np.isnan(step)] = 0.0
+        steps, sizes, n = self._sum[row] + step, self._size[row] + np.abs(v), self._n[row] + 1
+        full = n == w
+        self._last[row], self._newest[row] = v, t
+        at = np.flatnonzero(full)
+        if len(at):
+            yield at, steps[at] / w, sizes[at] / w
+            steps[at], sizes[at], n[at] = 0.0, 0.0, 0
+        self._sum[row], self._size[row], self._n[row] = steps, sizes, n
+
+    def _windowed(self, row: Rows64, t: Int64, v: Float64) -> Iterator[_Windows]:
+        """Rows sorted by series, all new, into windows; the full ones, no series twice at a time."""
+        w = self.settings.window_n
+        first = begins(row)
         last = np.where(first, self._last[row], np.concatenate([[0], v[:-1]]))
         step = np.nan_to_num(np.abs(v - last))
         start = np.maximum.accumulate(np.where(first, np.arange(len(row)), 0))
@@ -110,20 +140,14 @@ class Noisy(SeriesFaults):
         self._n[owner] = (number[ends[final[ends]]] + 1) % w
         self._last[owner], self._newest[owner] = v[ends[final[ends]]], t[ends[final[ends]]]
         rank = window[ends]
-        turns: list[tuple[int, int, Sign]] = []
         for k in range(int(rank.max()) + 1):
             which = np.flatnonzero(full & (rank == k))
-            at_end = ends[which]
-            turns += self._judge(r, live[at_end], row[at_end], steps[which] / w, sizes[which] / w)
-        # As received: a device's metrics share its episode, so their order matters.
-        names = names_of(metrics) if turns else {}
-        for _, series, sign in sorted(turns, key=lambda turn: turn[0]):
-            yield (self.end if self._active[series] else self.begin)(series, sign, names)
+            yield ends[which], steps[which] / w, sizes[which] / w
 
     def _judge(
         self, r: Readings, take: Rows64, row: Rows64, step: Float64, size: Float64
-    ) -> Iterator[tuple[int, int, Sign]]:
-        """One full window of each series; who turns noisy, or quiet again: place in the block, series, sign."""
+    ) -> Iterator[tuple[int, Sign]]:
+        """One full window of each series; who turns noisy, or quiet again: number here, and sign."""
         s = self.settings
         usual, known = self._usual[row], self._windows[row]
         active = self._noisy[row]
@@ -143,4 +167,4 @@ class Noisy(SeriesFaults):
             t, received = int(r.time_us[take[i]]), int(r.received_us[take[i]])
             features = {"step_mean": float(step[i]), "step_usual": float(usual[i]), "ratio": float(ratio[i])}
             sign = Sign(t, t, received, float(step[i]), float(usual[i] * s.ratio), "", features)
-            yield int(take[i]), int(row[i]), sign
+            yield int(i), sign

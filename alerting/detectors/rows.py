@@ -14,12 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.readings import Int32, Int64
+from domain.readings import Bool, Int32, Int64, SeriesRows
+from domain.sorting import begins
 
 NEVER = -(1 << 62)
 """A time before all times; far enough from the int64 limit that differences do not overflow."""
 
 Rows64 = NDArray[np.intp]
+NO_KEYS = np.zeros(0, np.int32)
 
 
 class Rows:
@@ -35,20 +37,31 @@ class Rows:
     def __contains__(self, key: int) -> bool:
         return key < len(self._row) and bool(self._row[key] >= 0)
 
-    def of(self, keys: Int32) -> Rows64:
+    def of(self, keys: Int32 | Int64) -> Rows64:
         """The rows of these device keys ``(n,)``; unseen devices get the next free rows."""
         if len(keys) == 0:
             return np.zeros(0, np.intp)
-        top = int(keys.max())
-        if top >= len(self._row):
-            self._row = np.concatenate([self._row, np.full(top + 1024, -1, np.int32)])
-        rows = self._row[keys]
-        if rows.min() < 0:
-            fresh = np.unique(keys[rows < 0])
-            self._row[fresh] = np.arange(len(self.keys), len(self.keys) + len(fresh), dtype=np.int32)
-            self.keys = np.concatenate([self.keys, fresh.astype(np.int32)])
-            rows = self._row[keys]
-        return rows.astype(np.intp)
+        self._row, rows, fresh = numbered(self._row, keys, len(self.keys))
+        if len(fresh):
+            self.keys = np.concatenate([self.keys, fresh])
+        return rows
+
+
+def numbered(table: NDArray[np.int32], keys: Int32 | Int64, count: int) -> tuple[NDArray[np.int32], Rows64, Int32]:
+    """Look keys ``(n > 0,)`` up in a table of row by key, -1 = none; those not there get ``count`` and up.
+
+    Returns the table, longer where it had to be, the rows, and the new keys in the order of their rows.
+    """
+    try:
+        rows = table[keys]
+    except IndexError:
+        table = np.concatenate([table, np.full(int(keys.max()) + 1024 - len(table), -1, np.int32)])
+        rows = table[keys]
+    if rows.min() >= 0:
+        return table, rows.astype(np.intp), NO_KEYS
+    fresh = np.unique(keys[rows < 0]).astype(np.int32)
+    table[fresh] = np.arange(count, count + len(fresh), dtype=np.int32)
+    return table, table[keys].astype(np.intp), fresh
 
 
 def grown(array: NDArray[Any], count: int, fill: float = 0) -> NDArray[Any]:
@@ -92,7 +105,7 @@ class DeviceState(_Memory):
     def __init__(self) -> None:
         self.rows = Rows()
 
-    def rows_of(self, keys: Int32) -> Rows64:
+    def rows_of(self, keys: Int32 | Int64) -> Rows64:
         """The rows of these device keys ``(n,)``; unseen devices get new ones."""
         row = self.rows.of(keys)
         self._grow(len(self.rows))
@@ -125,8 +138,7 @@ class SeriesState(_Memory):
     """
 
     def __init__(self) -> None:
-        self._tables: dict[int, Rows] = {}
-        self._row: dict[int, Rows64] = {}
+        self._row: dict[int, NDArray[np.int32]] = {}  # metric → row by device key
         self.device: NDArray[np.int32] = np.zeros(0, np.int32)
         self.metric: NDArray[np.int32] = np.zeros(0, np.int32)
 
@@ -136,24 +148,25 @@ class SeriesState(_Memory):
     def series_of(self, device: Int32, metric: Int32) -> Rows64:
         """The rows of these (device, metric) pairs ``(n,)``; unseen ones get the next free rows."""
         out = np.empty(len(device), np.intp)
-        for key in np.flatnonzero(np.bincount(metric)) if len(metric) else ():
+        for key in np.unique(metric).tolist():
             mine = metric == key
-            out[mine] = self._of_metric(int(key), device[mine])
+            out[mine] = self._of_metric(key, device[mine])
         self._grow(len(self.device))
         return out
 
-    def _of_metric(self, key: int, device: Int32) -> Rows64:
-        table = self._tables.setdefault(key, Rows())
-        known = len(table)
-        within = table.of(device)
-        fresh = table.keys[known:]
+    def rows_of(self, series: SeriesRows) -> Rows64:
+        """The rows of a block's readings, as they stand there; unseen series get the next free rows."""
+        parts = [self._of_metric(key, series.device[span]) for key, span in series.spans.items()]
+        self._grow(len(self.device))
+        return np.concatenate(parts) if parts else np.zeros(0, np.intp)
+
+    def _of_metric(self, key: int, device: Int32 | Int64) -> Rows64:
+        table = self._row.get(key, NO_KEYS)
+        self._row[key], rows, fresh = numbered(table, device, len(self.device))
         if len(fresh):
-            first = len(self.device)
-            rows = np.arange(first, first + len(fresh), dtype=np.intp)
-            self._row[key] = np.concatenate([self._row.get(key, np.zeros(0, np.intp)), rows])
             self.device = np.concatenate([self.device, fresh])
             self.metric = np.concatenate([self.metric, np.full(len(fresh), key, np.int32)])
-        return self._row[key][within]
+        return rows
 
     def forget(self, device: int) -> None:
         """Begin anew with all series of this device."""
@@ -189,37 +202,38 @@ def rounds(rows: Rows64) -> Iterator[Rows64]:
     on: each round can be taken in one vector step and order within a device is
     kept. In the common case there is one round.
     """
-    if len(rows) == 0:
-        return
-    if len(rows) == 1:
-        yield np.zeros(1, np.intp)
-        return
     order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    if len(first) == len(rows):
-        yield np.arange(len(rows))
+    for part in rounds_of(begins(rows[order])):
+        yield np.sort(order[part])
+
+
+def rounds_of(first: Bool) -> Iterator[Rows64]:
+    """As ``rounds``, of rows that are sorted; ``first (n,)``: where another row begins."""
+    n = len(first)
+    if np.count_nonzero(first) == n:  # faster than ``all``
+        if n:
+            yield np.arange(n)
         return
-    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
-    by_rank = np.argsort(rank, kind="stable")
-    cuts = np.cumsum(np.bincount(rank))[:-1]
-    for part in np.split(order[by_rank], cuts):
-        yield np.sort(part)
+    start = np.flatnonzero(first)
+    rank = np.arange(n) - np.repeat(start, np.diff(np.append(start, n)))
+    yield from np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])
 
 
-def firsts(row: Rows64) -> NDArray[np.bool_]:
-    """Where a new series begins, in rows sorted by series."""
-    return np.concatenate([[True], row[1:] != row[:-1]]) if len(row) else np.zeros(0, bool)
+def places(mask: Bool) -> Rows64 | slice:
+    """Where it is true, to index with; where it always is, a slice, which copies nothing."""
+    return slice(None) if np.count_nonzero(mask) == len(mask) else np.flatnonzero(mask)
 
 
-def newer(row: Rows64, time_us: Int64, newest_us: Int64) -> NDArray[np.bool_]:
-    """Which rows, sorted by series, are newer than ``newest_us (n,)`` and all before them of their series."""
+def newer(first: Bool, time_us: Int64, newest_us: Int64) -> Bool:
+    """Which rows are newer than ``newest_us (n,)`` and all before them of their series.
+
+    Rows are sorted by series; ``first``: where a series begins.
+    """
     fresh = time_us > newest_us
-    first = firsts(row)
     if (first[1:] | (time_us[1:] > time_us[:-1])).all():
         return np.asarray(fresh)
     rank = np.searchsorted(np.unique(time_us), time_us)
-    top = np.maximum.accumulate(np.cumsum(first) * (len(row) + 1) + rank)
+    top = np.maximum.accumulate(np.cumsum(first) * (len(first) + 1) + rank)
     return np.asarray(fresh & (first | np.concatenate([[False], top[1:] > top[:-1]])))
 
 

@@ -12,23 +12,24 @@ late or not newer than the newest of their device are skipped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds_of
 from alerting.detectors.tail import PRIOR_COUNT, PRIOR_EXCESS, WARM, YEAR_S, excess_step, quantile_step, tail_limit
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Bool, Float64, Int64, Readings
+from domain.readings import Block, Bool, Float64, Int64, Readings, SeriesRows
+from domain.sorting import begins, order_by
 
 METRIC = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 TEACHES = 3.0
 """An event teaches at most so many limits. It does raise the limit, for about a hundred values beyond the
 quantile: what comes every few days is no event; with 1 here rain was told twice as often."""
+TINY = float(np.finfo(float).tiny)
 Days = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
@@ -59,8 +60,7 @@ class ScalarSettings(RuleSettings):
         return Words(f"`{self.metric}`{unit}", often, f"usual for {self.hold_off_s / 3600:g} h")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One round: each row at most once, all newer than their newest; ``gap_s`` since then, NaN at first."""
 
     row: Rows64
@@ -70,8 +70,7 @@ class Step:
     gap_s: Float64
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """A kernel's word on the values of a step ``(n,)``.
 
     ``z``: how unusual, at least 0, NaN = it cannot say; ``expected`` and ``scale`` in
@@ -83,8 +82,7 @@ class Judged:
     scale: Float64
 
 
-@dataclass(frozen=True, slots=True)
-class Strength:
+class Strength(NamedTuple):
     """``strength``: 1 is the limit, 0 while it is not known; with what it was made of, for people."""
 
     strength: Float64
@@ -100,8 +98,8 @@ def zeros(*shape: int) -> Float64:
 
 def ew_rate(gap_s: Float64, memory_s: float, count: Float64) -> Float64:
     """The weight of a new value in an average over ``memory_s``: 1/n at first. A gap weighs as one step."""
-    steady = -np.expm1(-np.nan_to_num(gap_s, nan=0.0) / memory_s)
-    return np.maximum(np.minimum(steady, 0.5), 1.0 / (count + 1.0))
+    steady = -np.expm1(gap_s / -memory_s)
+    return np.fmax(np.minimum(steady, 0.5), 1.0 / (count + 1.0))  # a first gap is NaN
 
 
 class ScalarDetector(DeviceState):
@@ -170,24 +168,25 @@ class ScalarDetector(DeviceState):
 
     def feed(self, readings: Readings, metric: int, companion: int | None = None) -> list[Detection]:
         """Judge the rows of one metric key; detections are in event order per device."""
-        wanted = readings.metric == metric
-        if companion is not None:
-            wanted = wanted | (readings.metric == companion)
-        mine = np.flatnonzero(wanted & ~readings.late & np.isfinite(readings.value))
-        row = self.rows_of(readings.device[mine])
+        rows = _chosen(readings.by_series, metric, companion)
+        if not len(rows.device):
+            return []
+        row = self.rows_of(rows.device)
         found: list[Detection] = []
-        for part in rounds(row):
-            take, at = mine[part], row[part]
-            if companion is not None:
-                judged = readings.metric[take] == metric
-                beside = take[~judged]
+        for part in rounds_of(rows.first):
+            if rows.judged is not None:
+                own = rows.judged[part]
+                beside = part[~own]
                 if len(beside):
-                    self.learn_companion(at[~judged], readings.time_us[beside], readings.value[beside])
-                take, at = take[judged], at[judged]
-            new = readings.time_us[take] > self._newest[at]
-            take, at = take[new], at[new]
-            if len(take):
-                step = self.step_of(at, readings.time_us[take], readings.value[take], readings.received_us[take])
+                    self.learn_companion(row[beside], rows.time_us[beside], rows.value[beside])
+                part = part[own]
+            newest = self._newest[row[part]]
+            new = rows.time_us[part] > newest
+            if np.count_nonzero(new) < len(part):
+                part, newest = part[new], newest[new]
+            if len(part):
+                at, t = row[part], rows.time_us[part]
+                step = Step(at, t, rows.value[part], rows.received_us[part], self._gap_s(at, t, newest))
                 found += self.tell(step, self.measure(step))
         return found
 
@@ -195,23 +194,27 @@ class ScalarDetector(DeviceState):
 
     def step_of(self, row: Rows64, time_us: Int64, value: Float64, received_us: Int64) -> Step:
         """The next values of these rows; notes their times."""
-        newest = self._newest[row]
+        return Step(row, time_us, value, received_us, self._gap_s(row, time_us, self._newest[row]))
+
+    def _gap_s(self, row: Rows64, time_us: Int64, newest: Int64) -> Float64:
+        gap_s: Float64 = (time_us - newest) / 1e6
         first = newest == NEVER
-        gap_s = np.where(first, np.nan, (time_us - newest) / 1e6)
+        if np.count_nonzero(first):
+            gap_s[first] = np.nan
+            self._begun[row[first]] = time_us[first]
         self._newest[row] = time_us
-        self._begun[row[first]] = time_us[first]
-        return Step(row, time_us, value, received_us, gap_s)
+        return gap_s
 
     def measure(self, at: Step) -> Strength:
         """The kernel's statistic over its limit; learns the tail."""
         judged = self.judge(at)
         known = np.isfinite(judged.z)
-        if known.all():
+        if np.count_nonzero(known) == len(known):
             limit = self._limit[at.row].astype(np.float64)
             ready = self._learn_tail(at, at.row, judged.z, limit)
             return Strength(np.where(ready, judged.z / limit, 0.0), judged.expected, judged.scale, limit)
         strength, limit = np.zeros(len(known)), np.full(len(known), np.nan)
-        some = np.flatnonzero(known)
+        some = known.nonzero()[0]
         if len(some):
             r, z = at.row[some], judged.z[some]
             limit[some] = self._limit[r]
@@ -222,11 +225,12 @@ class ScalarDetector(DeviceState):
         """Learn these values of the statistic; returns where the limit before them may be relied on."""
         time_us = at.time_us if some is None else at.time_us[some]
         seen, q = self._seen[r].astype(np.float64), self._tail_q[r].astype(np.float64)
-        taught = np.where(seen < WARM, z, np.minimum(z, TEACHES * limit))  # an event is not what is usual
+        warm = seen >= WARM
+        taught = np.where(warm, np.minimum(z, TEACHES * limit), z)  # an event is not what is usual
         watched_us = time_us - self._begun[r]
         self._tail_q[r] = quantile_step(q, taught, seen)
         self._seen[r] = seen + 1
-        over = np.flatnonzero((taught > q) & (seen >= WARM) | (seen == WARM))
+        over = ((taught > q) & warm | (seen == WARM)).nonzero()[0]
         if len(over):
             k, n = r[over], seen[over] + 1
             excess = np.maximum(taught[over] - q[over], 0.0)
@@ -248,7 +252,7 @@ class ScalarDetector(DeviceState):
         r, strength = at.row, found.strength
         loud = strength >= 1.0
         active = self._episode[r] != NEVER
-        if not (loud.any() or active.any()):
+        if not np.count_nonzero(loud | active):
             return []
         onset = loud & ~active
         again = active & (strength >= self.common.again * self._told[r])
@@ -291,6 +295,34 @@ class ScalarDetector(DeviceState):
             limit=_rounded(bound), unit=s.unit, late=is_late(received, t), title=self.rule.title,
             window_us=(episode, t), features=features,
         )  # fmt: skip
+
+
+class _Chosen(NamedTuple):
+    """A metric's finite values and its companion's, by device in the order received.
+
+    ``first``: where another device begins; ``judged``: which are the metric's, None = all.
+    """
+
+    device: Int64
+    time_us: Int64
+    value: Float64
+    received_us: Int64
+    first: Bool
+    judged: Bool | None
+
+
+def _chosen(rows: SeriesRows, metric: int, companion: int | None) -> _Chosen:
+    none = slice(0, 0)
+    own, other = rows.spans.get(metric, none), none if companion is None else rows.spans.get(companion, none)
+    if other.start == other.stop and np.isfinite(rows.value[own]).all():  # nearly always: nothing is copied
+        columns = rows.device[own], rows.time_us[own], rows.value[own], rows.received_us[own]
+        return _Chosen(*columns, rows.first[own], None)
+    place = np.concatenate([np.arange(own.start, own.stop), np.arange(other.start, other.stop)])
+    place = place[np.isfinite(rows.value[place])]
+    place = place[order_by(rows.device[place], rows.at[place])]
+    device, judged = rows.device[place], (place >= own.start) & (place < own.stop)
+    columns = device, rows.time_us[place], rows.value[place], rows.received_us[place]
+    return _Chosen(*columns, begins(device), judged)
 
 
 def _rounded(number: float) -> float:

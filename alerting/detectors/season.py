@@ -17,7 +17,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.city_clock import CityClock
-from alerting.detectors.scalar import Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
 from domain.readings import Float64
 
 SLOTS = 48
@@ -55,23 +55,25 @@ class Season(ScalarDetector):
         """|value - the slot's mean| / mean absolute deviation of that, both from before the value."""
         r, count = at.row, self._count[at.row].astype(np.float64)
         slot, kind = self.clock.slots(at.time_us, SLOTS)
-        own, days = self._mean[r, kind, slot].astype(np.float64), self._days[r, kind, slot].astype(np.float64)
-        other, known = self._mean[r, 1 - kind, slot].astype(np.float64), self._days[r, 1 - kind, slot] > 0
+        cell, beside = (2 * r + kind) * SLOTS + slot, (2 * r + 1 - kind) * SLOTS + slot
+        means, seen = self._mean.reshape(-1), self._days.reshape(-1)  # the same memory
+        own, days = means[cell].astype(np.float64), seen[cell].astype(np.float64)
+        other, known = means[beside].astype(np.float64), seen[beside] > 0
         mean = np.where(days > 0, own, np.where(known, other, at.value))
         apart, dev = at.value - mean, self._dev[r]
-        floor = FLOOR * np.abs(mean)
-        scale = np.maximum(np.maximum(dev, floor), np.finfo(float).tiny)
+        least = np.maximum(dev, FLOOR * np.abs(mean))
+        scale = np.maximum(least, TINY)
         usable = (days + known > 0) & (count > 0)
         z = np.where(usable, np.abs(apart) / scale, np.nan)
-        reach = np.where((days >= FREE_DAYS) & (dev > 0), CLIP * np.maximum(dev, floor), np.inf)
-        pulled = np.clip(apart, -reach, reach)
+        reach = np.where((days >= FREE_DAYS) & (dev > 0), CLIP * least, np.inf)
+        pulled = np.minimum(np.maximum(apart, -reach), reach)
         # One value stands for its share of the slot: a day of the slot counts one, however many values.
-        part = np.clip(np.nan_to_num(at.gap_s, nan=SLOT_S), 1e-3, SLOT_S) / SLOT_S
+        part = np.fmin(np.maximum(at.gap_s, 1e-3), SLOT_S) / SLOT_S  # a first value, whose gap is NaN: the slot
         rate = np.where(days > 0, part / np.minimum(days + part, self.settings.memory_days), 1.0)
-        self._mean[r, kind, slot] = mean + rate * pulled
-        self._days[r, kind, slot] = days + part
-        learns = usable & (days + known >= 1)
+        means[cell] = mean + rate * pulled
+        seen[cell] = days + part
+        learns = (usable & (days + known >= 1)) | (days > 0)
         steady = ew_rate(at.gap_s, self.settings.memory_s, count)
-        self._dev[r] = np.where(learns | (days > 0), dev + steady * (np.abs(pulled) - dev), dev)
-        self._count[r] = count + (learns | (days > 0))
+        self._dev[r] = np.where(learns, dev + steady * (np.abs(pulled) - dev), dev)
+        self._count[r] = count + learns
         return Judged(z, mean, scale)

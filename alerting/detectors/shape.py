@@ -18,7 +18,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.rows import Rows64
-from alerting.detectors.scalar import Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
 from domain.readings import Float64
 
 LAGS = 16
@@ -66,7 +66,7 @@ class Shape(ScalarDetector):
         apart = at.value - mean
         self._mean[r], self._dev[r] = mean + rate * apart, dev + rate * (np.abs(apart) - dev)
         self._count[r] = count + 1
-        gap = np.nan_to_num(at.gap_s, nan=np.inf) > self.settings.gap_s
+        gap = ~(at.gap_s <= self.settings.gap_s)  # NaN, before the first value, is one
         filled = np.where(gap, 0, self._filled[r]) + 1
         self._filled[r] = filled
         lags = np.roll(self._lags[r], -1, axis=1)
@@ -77,7 +77,7 @@ class Shape(ScalarDetector):
         if len(ready):
             window = lags[ready] - lags[ready].mean(axis=1, keepdims=True)
             z[ready] = self._windowed(r[ready], np.clip(window / dev[ready, None], -20.0, 20.0))
-        return Judged(z, mean, np.maximum(dev, np.finfo(float).tiny))
+        return Judged(z, mean, np.maximum(dev, TINY))
 
     def _windowed(self, r: Rows64, window: Float64) -> Float64:
         """The statistic of one window each; the nearest centre follows it."""

@@ -30,9 +30,10 @@ from pydantic import Field
 
 from alerting.detectors.base import DeviceOf, Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import MAINTAINER_SEVERITY
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, rounds
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, rounds_of
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Bool, Float64, Int32, Int64
+from domain.readings import Block, Bool, CameraEvent, Float64, Int32, Int64, Position
+from domain.sorting import begins, order_by
 
 TICK_US = 10_000_000
 READ_AGAIN_TICKS = 360
@@ -106,13 +107,10 @@ class Silence(DeviceState):
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Note who is heard, and see who is not, at each tick that has passed."""
         key, at_us, steady = heard(block)
+        row = self._rows(key)
         found: list[Detection] = []
-        if len(key):
-            row = self._rows(key)
-            run = self._run[row]
-            for number in np.flatnonzero(np.bincount(run)):
-                mine = run == number
-                found += self._take(int(number), row[mine], at_us[mine], steady[mine])
+        for run, mine in _by_run(self._run[row]):
+            found += self._take(run, row[mine], at_us[mine], steady[mine])
         for status in block.statuses:
             row = self._rows(np.array([status.device], np.int32))
             at = np.maximum(self._clock(int(self._run[row[0]])), self._last[row])
@@ -123,49 +121,53 @@ class Silence(DeviceState):
     # ------------------------------------------------------------ who is heard
 
     def _take(self, run: int, row: Rows64, at_us: Int64, steady: Bool) -> Iterator[Detection]:
-        """Arrivals of one run, in order: those up to each tick, then the tick."""
+        """Arrivals of one run, each device's in order: those up to each tick, then the tick."""
         clock = self._clock(run)
         at_us = np.maximum(at_us, clock)  # a run's own clock may jump back
         edge = at_us // TICK_US
-        cuts = np.flatnonzero(np.concatenate([edge[:1] > clock // TICK_US, edge[1:] > edge[:-1]]))
-        for part in np.split(np.arange(len(row)), cuts):
-            if len(part) == 0:
-                continue
-            first = int(at_us[part[0]])
+        for part in _by_tick(edge):
+            first = int(at_us[part].min())
             if clock != NEVER:
                 self._not_counted(run, first - clock)
                 if first // TICK_US > clock // TICK_US:
                     yield from self._tick(run, first // TICK_US * TICK_US)
-            for once in rounds(row[part]):
-                yield from self._note(row[part[once]], at_us[part[once]], steady[part[once]])
-            clock = int(at_us[part[-1]])
+            for once in rounds_of(begins(row[part])):
+                which = part[once]
+                yield from self._note(row[which], at_us[which], steady[which])
+            clock = int(at_us[part].max())
 
     def _clock(self, run: int) -> int:
         n = len(self.rows)
-        return int(np.max(self._last[:n], where=self._run[:n] == run, initial=NEVER))
+        mine = self._run[:n] == run
+        last = self._last[:n]
+        return int((last if mine.all() else last[mine]).max(initial=NEVER))
 
     def _not_counted(self, run: int, waited_us: int) -> None:
         """Nobody was heard for so long that we were deaf: that time passes for nobody."""
+        if waited_us <= 1e6 * self.settings.deaf_s:
+            return
         n = len(self.rows)
-        known = (self._run[:n] == run) & self._known_period(np.arange(n))
-        usual_s = float(np.min(self._every(np.arange(n)), where=known, initial=np.inf))
-        if waited_us > 1e6 * max(self.settings.deaf_s, 2 * usual_s):
-            mine = (self._run[:n] == run) & (self._last[:n] != NEVER)
-            self._last[:n][mine] += waited_us
+        mine = self._run[:n] == run
+        often = np.flatnonzero(mine & (2e6 * self._every(slice(n)) < waited_us))
+        if self._known_period(often).any():
+            self._last[:n][mine & (self._last[:n] != NEVER)] += waited_us
 
     def _note(self, row: Rows64, at_us: Int64, steady: Bool) -> Iterator[Detection]:
         """Each row once; ``steady``: by what shows the device's period."""
         before = self._last[row]
-        gap_s = np.where(before == NEVER, 0.0, (at_us - before) / 1e6)
-        usual = steady & ~self._active[row] & ~self._explained[row]
+        gap_s = (at_us - before) / 1e6
+        gap_s[before == NEVER] = 0.0
+        active = self._active[row]
+        usual = steady & ~(active | self._explained[row])
         typical = np.maximum(gap_s, np.exp(-gap_s / FORGET_S) * self._typical[row])
         self._typical[row] = np.where(usual, typical, self._typical[row])
-        self._met[row] = np.where(self._met[row] == NEVER, at_us, self._met[row])
+        new = self._met[row] == NEVER
+        self._met[row[new]] = at_us[new]
         self._n[row] += steady
         self._last[row] = at_us
         self._explained[row] = self._offline[row] = False
-        back = np.flatnonzero(self._active[row])
-        self._active[row] = False
+        back = np.flatnonzero(active)
+        self._active[row[back]] = False
         for i in back:
             r, at = int(row[i]), int(at_us[i])
             children = np.flatnonzero(self._parent[: len(self.rows)] == self.rows.keys[r])
@@ -180,9 +182,12 @@ class Silence(DeviceState):
         if now_us // TICK_US % READ_AGAIN_TICKS == 0:
             self._known = 0
             self._meet()
-        heard_once = self._last[:n] != NEVER  # a status alone, before anybody spoke, gives no time to count from
-        row = np.flatnonzero((self._run[:n] == run) & heard_once & ~self._active[:n] & ~self._explained[:n])
-        quiet_s = (now_us - self._last[row]) / 1e6
+        last = self._last[:n]
+        # Nobody's limit is below the least, but for who has said that it goes.
+        maybe = ((now_us - last > self.settings.s_min * 1e6) | self._offline[:n]) & (self._run[:n] == run)
+        maybe &= last != NEVER  # a status alone, before anybody spoke, gives no time to count from
+        row = np.flatnonzero(maybe & ~self._active[:n] & ~self._explained[:n])
+        quiet_s = (now_us - last[row]) / 1e6
         limit_s = self._limit(row)
         over = quiet_s > limit_s
         if not over.any():
@@ -220,7 +225,7 @@ class Silence(DeviceState):
         device = self._device(int(self.rows.keys[row]))
         return device is not None and not device.disabled
 
-    def _every(self, row: Rows64) -> Float64:
+    def _every(self, row: Rows64 | slice) -> Float64:
         """What is known of each device's period, s."""
         return np.where(self._period[row] > 0, self._period[row], self._typical[row])
 
@@ -257,7 +262,7 @@ class Silence(DeviceState):
 
     # ------------------------------------------------------------ the registry
 
-    def _rows(self, keys: Int32) -> Rows64:
+    def _rows(self, keys: Int32 | Int64) -> Rows64:
         row = self.rows_of(keys)
         if len(self.rows) > self._known:
             self._meet()
@@ -276,21 +281,33 @@ class Silence(DeviceState):
         self._known = len(self.rows)
 
 
-def heard(block: Block) -> tuple[Int32, Int64, Bool]:
-    """Keys and arrivals of the block's messages, by arrival, and which of them show a device's period."""
-    r = block.readings
-    key = np.concatenate([
-        r.device, *(w.device for w in block.waveforms),
-        np.array([e.device for e in block.camera_events] + [p.device for p in block.positions], np.int32),
-    ])  # fmt: skip
-    at_us = np.concatenate([
-        r.received_us, *(w.received_us for w in block.waveforms),
-        np.array([e.received_us for e in block.camera_events] + [p.received_us for p in block.positions], np.int64),
-    ])  # fmt: skip
-    steady = np.arange(len(key)) < len(key) - len(block.camera_events) - len(block.positions)
-    if len(key) == 0:
-        return key, at_us, steady
-    order = np.lexsort((key, at_us))
+def heard(block: Block) -> tuple[Int64, Int64, Bool]:
+    """Keys and arrivals of the block's messages, each device's together and in order; which show its period."""
+    m = block.messages
+    events: list[CameraEvent | Position] = [*block.camera_events, *block.positions]
+    steady = np.ones(len(m.device), bool)
+    if not events:
+        return m.device, m.received_us, steady
+    key = np.concatenate([m.device, np.array([e.device for e in events], np.int64)])
+    at_us = np.concatenate([m.received_us, np.array([e.received_us for e in events], np.int64)])
+    steady = np.concatenate([steady, np.zeros(len(events), bool)])
+    order = order_by(key, at_us)
     key, at_us, steady = key[order], at_us[order], steady[order]
-    cut = np.concatenate([[True], (key[1:] != key[:-1]) | (at_us[1:] != at_us[:-1])])
+    cut = begins(key, at_us)
     return key[cut], at_us[cut], steady[cut]
+
+
+def _by_run(run: Int32) -> Iterator[tuple[int, Bool | slice]]:
+    """Each run with its rows."""
+    numbers = np.flatnonzero(np.bincount(run)).tolist()
+    for number in numbers:
+        yield number, run == number if len(numbers) > 1 else slice(None)
+
+
+def _by_tick(edge: Int64) -> Iterator[Rows64]:
+    """Places of the rows of each tick, earliest tick first, as they stand."""
+    if edge.min() == edge.max():
+        yield np.arange(len(edge))
+        return
+    order = np.argsort(edge, kind="stable")
+    yield from np.split(order, np.flatnonzero(begins(edge[order]))[1:])

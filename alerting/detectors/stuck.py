@@ -21,9 +21,9 @@ from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import SeriesFaults, Sign, names_of
-from alerting.detectors.rows import NEVER, Rows64, firsts
+from alerting.detectors.rows import NEVER, Rows64, places
 from domain.alerts import Detection
-from domain.readings import Block, Bool, Float64, Int64, Readings
+from domain.readings import Block, Bool, Float64, Int64, Readings, SeriesRows
 
 
 class StuckSettings(RuleSettings):
@@ -64,25 +64,39 @@ class Stuck(SeriesFaults):
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings."""
-        r = block.readings
-        live, row = self.by_series(r)
-        if len(live) == 0:
+        series = block.readings.by_series
+        row = self.rows_of(series)
+        careful = np.flatnonzero((self._learn_once if series.once else self._learn)(row, series))
+        if not len(careful):
             return []
-        careful = self._learn(row, r.time_us[live], r.value[live])
-        if not careful.any():
-            return []
-        names = names_of(metrics)
         # As received: a device's metrics share its episode, so their order matters.
-        received = np.argsort(live[careful])
-        return list(self._judge(r, live[careful][received], row[careful][received], names))
+        careful = careful[np.argsort(series.at[careful])]
+        return list(self._judge(block.readings, series.at[careful], row[careful], names_of(metrics)))
 
-    def _learn(self, row: Rows64, t: Int64, v: Float64) -> Bool:
+    def _learn_once(self, row: Rows64, series: SeriesRows) -> Bool:
+        """As ``_learn``, of one value a series."""
+        t, v, last, before = series.time_us, series.value, self._last[row], self._run[row]
+        same = v == last
+        run, since = np.where(same, before, 0) + 1, np.where(same, self._since[row], t)
+        slow = (run >= self.settings.n_min) & (t - since >= self._us_min)
+        slow |= self._active[row] | (t <= self._newest[row])
+        ends = ~(same | np.isnan(last) | slow)
+        ended = places(ends)
+        r = row[ended]
+        self._longest[r] = np.maximum(self._longest[r], before[ended])
+        self._changes[r] += 1
+        if slow.any():
+            fine = ~slow
+            row, v, t, run, since = row[fine], v[fine], t[fine], run[fine], since[fine]
+        self._last[row], self._newest[row], self._run[row], self._since[row] = v, t, run, since
+        return slow
+
+    def _learn(self, row: Rows64, series: SeriesRows) -> Bool:
         """Take up rows sorted by series; the mask of rows of series that need to be judged one by one.
 
         Series that are, or within this block may be, stuck or out of order are left as they were.
         """
-        n = len(row)
-        first = firsts(row)
+        n, first, t, v = len(row), series.first, series.time_us, series.value
         last = np.concatenate([[0], v[:-1]])
         before = np.concatenate([[0], t[:-1]])
         last[first], before[first] = self._last[row[first]], self._newest[row[first]]

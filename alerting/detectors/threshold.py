@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Seconds, Severity, Words
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds_of
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings
+from domain.sorting import begins
 
 OF_MAX = 32
 MINUTE_S = 60.0
@@ -152,38 +153,39 @@ class Threshold(DeviceState):
 
     def feed(self, readings: Readings, metric: int) -> list[Detection]:
         """Judge the rows of one metric key; detections are in event order per device."""
-        mine = np.flatnonzero((readings.metric == metric) & ~readings.late)
-        if len(mine) == 0:
+        rows = readings.by_series
+        mine = rows.spans.get(metric)
+        if mine is None:
             return []
-        row = self.rows_of(readings.device[mine])
-        time_us = readings.time_us[mine]
-        value = readings.value[mine]
+        row = self.rows_of(rows.device[mine])
+        time_us, value = rows.time_us[mine], rows.value[mine]
         if self.settings.rise_over_s:
             value = self.rates(row, time_us, value)
         value = self._signed_value(value)
-        hot = (value >= self._signed[0]) | (self._level[row] > 0) | (self._since[row, 0] != NEVER)
-        hot |= self._beyond[row, 0] != 0
+        hot = (value >= self._signed[0]) | (self._level[row] > 0) | (self._since[:, 0][row] != NEVER)
+        if self.settings.of > 1:
+            hot |= self._beyond[:, 0][row] != 0
         if not hot.any():
             np.maximum.at(self._newest, row, time_us)
             return []
         busy = np.zeros(len(self.rows), bool)
         busy[row[hot]] = True
         slow = busy[row]
-        np.maximum.at(self._newest, row[~slow], time_us[~slow])
-        row, time_us, value = row[slow], time_us[slow], value[slow]
-        received_us = readings.received_us[mine][slow]
+        calm = ~slow
+        np.maximum.at(self._newest, row[calm], time_us[calm])
+        row, time_us, value, received_us = row[slow], time_us[slow], value[slow], rows.received_us[mine][slow]
         found: list[Detection] = []
-        for part in rounds(row):
+        for part in rounds_of(begins(row)):
             keep = part[time_us[part] > self._newest[row[part]]]
             if len(keep):
                 found += self._step(_Step(row[keep], time_us[keep], value[keep], received_us[keep]))
         return found
 
     def rates(self, row: Rows64, time_us: Int64, value: Float64) -> Float64:
-        """Rates of rise per minute; 0 for a first value, after a gap, and for what is not newer."""
+        """Rates of rise per minute; 0 for a first value, after a gap, and for what is not newer. Rows by device."""
         over_s = self.settings.rise_over_s
         out = np.zeros(len(row))
-        for part in rounds(row):
+        for part in rounds_of(begins(row)):
             take = part[(time_us[part] > self._mean_newest[row[part]]) & np.isfinite(value[part])]
             r, v = row[take], value[take]
             gap_us = time_us[take] - self._mean_newest[r]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ def test_a_stream_equals_its_blocks(seed: int, cuts: list[int]) -> None:
     error = float(rng.choice([0, 70, 1947, -100]))
     one = rows([*delayed(300, error, 0, seed), *delayed(150, 0, 300, seed)])
     two = rows(delayed(450, 0, 0, seed + 1), device=2)
-    both = [np.concatenate([getattr(one, f), getattr(two, f)]) for f in Readings.__slots__]
+    both = [np.concatenate([getattr(one, f.name), getattr(two, f.name)]) for f in fields(Readings)]
     order = np.argsort(both[5], kind="stable")
     mixed = Readings(*(column[order] for column in both))
     assert told(feed(clock(), mixed, cuts)) == told(feed(clock(), mixed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_two_metrics_of_one_device_are_one_episode() -> None:
     stuck = [*wave(100), *[21.5] * 90]
     a, b = series(stuck), series([*wave(100, 3), *[7.0] * 80, *wave(10, 4)], metric=2)
     order = np.argsort(np.concatenate([a.time_us, b.time_us]), kind="stable")
-    both = Readings(*(np.concatenate([getattr(a, f), getattr(b, f)])[order] for f in Readings.__slots__))
+    both = Readings(*(np.concatenate([getattr(a, f.name), getattr(b, f.name)])[order] for f in fields(Readings)))
     found = feed(make("stuck"), both)
     assert [d.phase for d in found] == ["onset", "update", "update"]
     assert found[1].features["metrics"] == ["smoke_ppm", "temperature_c"]
