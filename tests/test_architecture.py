@@ -36,6 +36,7 @@ PURE = ("domain", "alerting/detectors", "alerting/lifecycle.py", "alerting/dispa
         "alerting/neighbours.py", "alerting/replacing.py", "alerting/applies.py", "alerting/holders.py",
         "alerting/retiring.py", "alerting/rules.py", "alerting/rule_file.py", "alerting/units.py",
         "alerting/checkpoints.py", "alerting/association.py", "alerting/association_rules.py",
+        "alerting/association_triggers.py", "alerting/association_events.py", "alerting/association_found.py",
         "alerting/association_clock.py", "alerting/association_picks.py", "alerting/incidents/desk.py",
         "alerting/incidents/words.py", "api/incidents.py")  # fmt: skip
 IMPURE = {"time", "asyncio", "socket", "logging", "random", "os", "psycopg"}
