@@ -14,7 +14,7 @@ from api.auth import Ports, SignedIn, require
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
 from api.queries import one, reading, writing
 from api.schemas import DEVICE_ID, Cursor, Exercise, Limit, Text, Time, page, reply
-from domain.clock import from_us
+from domain.clock import from_us, to_us
 from domain.errors import PayloadError
 
 router = APIRouter(tags=["ledger"])
@@ -45,7 +45,7 @@ async def ledger(
     next_ = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        next_ = encode_cursor("ledger", round(last["minute"].timestamp() * 1e6), last["key"])
+        next_ = encode_cursor("ledger", to_us(last["minute"]), last["key"])
     items = [ledger_json(row) for row in rows[:limit]]
     return page(items, next_)
 
@@ -85,7 +85,7 @@ async def gaps(
     next_ = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        next_ = encode_cursor("gaps", round(last["opened_at"].timestamp() * 1e6), last["key"], last["first"])
+        next_ = encode_cursor("gaps", to_us(last["opened_at"]), last["key"], last["first"])
     return page([{k: v for k, v in row.items() if k != "key"} for row in rows[:limit]], next_)
 
 

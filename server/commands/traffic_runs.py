@@ -51,12 +51,13 @@ from simulators.scenarios.catalogue import Scenario
 from simulators.scenarios.scene import Scene
 from simulators.sites import load_sites
 
-# A run's devices are copies of the real ones, so that its alerts have places too.
+# A run's devices are copies of the real ones, so that its alerts have places too. Calibrations go with what a
+# device said itself: a scenario's values are right as they are, and so is another device's in its place.
 COPY_DEVICES = """
 INSERT INTO device (id, run, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s,
                     building, floor, calibration, town, village, grid, generated)
 SELECT id, %(run)s, kind, name, lon, lat, datum_given, address_id, building_class, mount, period_s,
-       building, floor, calibration, town, village, grid, generated
+       building, floor, CASE WHEN id = ANY(%(own)s) THEN calibration ELSE '{}' END, town, village, grid, generated
 FROM device WHERE run IS NULL AND id = ANY(%(ids)s)
 ON CONFLICT (id, coalesce(run, '')) DO NOTHING
 """
@@ -129,7 +130,8 @@ async def run_replay(
         if places is not None:
             await register_places(conn, run, read_places(places), found)
         if run is not None:
-            await copy_devices(conn, run, published)
+            own = [d for d in found.per_device if mapping is None or mapping.get(d) == d]
+            await copy_devices(conn, run, published, own)
     duration_s = found.duration_us / US_PER_S
     say(
         f"{found.packets:,} packets of {len(found.per_device)} devices as {run or 'live traffic'}: "
@@ -202,11 +204,14 @@ async def register_places(
         say(f"  without a place in the file: {', '.join(missing)}")
 
 
-async def copy_devices(conn: Connection, run: str, ids: Sequence[str]) -> None:
-    """Give the run its own copies of these devices, as far as they are registered."""
+async def copy_devices(conn: Connection, run: str, ids: Sequence[str], own: Sequence[str] = ()) -> None:
+    """Give the run its own copies of these devices, as far as they are registered.
+
+    ``own``: those that say again what they said themselves; only they keep their calibration.
+    """
     with unavailable("registering the run's devices"):
         async with conn.transaction():
-            await conn.execute(COPY_DEVICES, {"run": run, "ids": list(ids)})
+            await conn.execute(COPY_DEVICES, {"run": run, "ids": list(ids), "own": list(own)})
             await conn.execute(COPY_CAMERAS, {"run": run})
             await notify_devices(conn)
 

@@ -10,6 +10,7 @@ import pytest
 from db import credentials
 from domain.errors import NotAllowed
 from server.accounts import load_door
+from server.commands.traffic_runs import copy_devices
 from server.embedded.broker_accounts import is_password
 from tests.integration.api_house import MACHONG, House, house
 
@@ -62,6 +63,17 @@ async def test_details_that_cannot_be_are_named(house: House, wrong: dict[str, A
     )
     assert answer.status_code == 422, answer.text
     assert named in answer.json()["detail"]
+
+
+async def test_a_runs_copy_keeps_the_calibration_of_what_the_device_said_itself(house: House) -> None:
+    path, engineer = f"{API}/devices/TL-1", house.as_user("engineer")
+    assert (await house.http.put(path, headers=engineer, json=DETAILS)).status_code == 201
+    async with house.pool.connection() as conn:
+        await copy_devices(conn, "replayed", ["TL-1"], own=["TL-1"])
+        await copy_devices(conn, "simulated", ["TL-1"])
+    replayed, simulated = [(await house.get(path, exercise=run)).json() for run in ("replayed", "simulated")]
+    assert replayed["calibration"] == DETAILS["calibration"]
+    assert (simulated["calibration"], simulated["floor"]) == ({}, -1)
 
 
 async def test_credentials_are_made_shown_once_and_taken_away(house: House) -> None:
