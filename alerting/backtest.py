@@ -42,7 +42,7 @@ class Described(NamedTuple):
 
 
 SCALARS: Mapping[str, Described] = {
-    "auto": Described("the recommended one for an unknown series, no settings", 11),
+    "auto": Described("the recommended one for an unknown series, no settings", 14),
     "threshold": Described("levels, delays, n of m, rate of rise; needs --rules", 1),
     "level": Described("far from its usual level", 85),
     "change": Described("an unusual jump", 90),
@@ -169,7 +169,7 @@ class UnknownSeries:
         self._clock = detector.clock
         self._settings = detector.settings
         self._series = AutoSeries(detector.settings.evidence)
-        self._newest_us = self._loud_us = NEVER
+        self._newest_us = NEVER
         self._told = 0.0  # 0 = no episode
 
     def run(self, time_us: Int64, value: Float64, companion: Bool | None = None) -> Scored:
@@ -187,11 +187,11 @@ class UnknownSeries:
         for i, t, v, s, k in zip(*columns, strict=True):
             strength = self._series.strength(t, v, s, k)
             if strength > 0.0 or self._told:
-                alert[i] = self._tells(t, strength)
+                alert[i] = self._tells(strength)
                 score[i] = HELD_SCORE if strength >= 1.0 and not alert[i] else strength / (1.0 + strength)
         return Scored(score, alert, judged)
 
-    def _tells(self, time_us: int, strength: float) -> bool:
+    def _tells(self, strength: float) -> bool:
         """Whether somebody is told; episodes begin and end as in ``ScalarDetector.tell``."""
         loud = strength >= 1.0
         if self._told:
@@ -200,13 +200,11 @@ class UnknownSeries:
                 told = True
             else:
                 told = False
-                if not loud and time_us - self._loud_us >= self._series.hold_us(time_us):
+                if not loud and not self._series.holds():
                     self._told = 0.0
         else:
             told = loud
             self._told = strength if loud else 0.0
-        if loud:
-            self._loud_us = time_us
         return told
 
 

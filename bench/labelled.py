@@ -240,7 +240,7 @@ def make(family: str, seed: int) -> Labelled:
     day_rows = min(round(DAY_S / every_s), n // 12)
     count = int(rng.choice((0, 1, 2, 3, 4), p=(0.15, 0.3, 0.3, 0.15, 0.1)))
     width = round(0.1 * n / max(count, 1))
-    starts = _apart(rng, count, round(0.2 * n), round(0.95 * n), max(width, 2 * day_rows))
+    starts = starts_apart(rng, count, round(0.2 * n), round(0.95 * n), max(width, 2 * day_rows))
     choices = [k for k in PLANTED if seasonal or k != "no_pattern"]
     kinds = tuple(str(rng.choice(choices)) for _ in starts)
     before = v.copy()
@@ -253,7 +253,7 @@ def make(family: str, seed: int) -> Labelled:
     return _dirty(rng, Labelled(family, seed, (seconds * 1e6).astype(np.int64), v, windows, kinds))
 
 
-def _apart(rng: Rng, count: int, first: int, last: int, apart: int) -> list[int]:
+def starts_apart(rng: Rng, count: int, first: int, last: int, apart: int) -> list[int]:
     """Sorted random rows at least ``apart`` from each other, as many as are found."""
     out: list[int] = []
     for _ in range(50 * count):

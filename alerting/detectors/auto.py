@@ -1,22 +1,23 @@
 """The recommended detector for a scalar series nobody knows anything about: no settings, any scale, any rate.
 
-Six kinds of statistics of the same value, each compared with its own past
+Four kinds of statistics of the same value, each compared with its own past
 (``surprise.py``), so that neither unit nor noise nor season need be known:
 
-- the error of the nearest of three forecasts (last value, short mean, time of day), both ways: a
-  value that any of them expects is no surprise, such as the edge at which a shift begins each day;
+- the error of the nearest of four forecasts (last value, short mean, time of day on this kind of
+  day and on the other), both ways: a value that any of them expects is no surprise, such as the
+  edge at which a shift begins each day, or a holiday that no calendar here knows;
 - means over some lengths of what the season, or the slow level, leaves over;
-- differences of means of growing length, a Haar-like cascade for steps and drifts
-  (Mallat 1989 has the idea; ours is exponentially weighted and costs one number a length);
-- roughness: short means of the forecast's error over a long one, both ways;
 - the range: how far the value lies outside all before, against how far such records
   usually go (after the spatial rule of the Numenta benchmark's own detector, Ahmad et
   al., Neurocomputing 262, 2017);
 - sameness: how often the value has stood still.
 
+Errors are measured in what is usual at this time of day, so that a quiet night is no less
+watched than a busy noon; the forecast's also a little in how rough it is just now.
+
 The strongest surprise and a share of the second make the evidence. It fires when that
-passes a fixed number of nats, and then holds off for a stretch that grows with what it
-has seen, unless something much stronger comes. Everything is known from rows before
+passes some nats, more of them the more rows were seen, and then holds off for a stretch that
+grows likewise, unless something much stronger comes. Everything is known from rows before
 and counted in rows, except the time of day, so that irregular sampling does no harm.
 What was tried and left out stands in docs/decisions.
 """
@@ -32,47 +33,49 @@ from alerting.detectors.base import Positive, Rule, Words
 from alerting.detectors.city_clock import CityClock
 from alerting.detectors.rows import Rows64
 from alerting.detectors.scalar import ScalarDetector, ScalarSettings, Step, Strength
-from alerting.detectors.surprise import EXCESS_MAX, FORGET, TAIL_PRIOR, TAIL_PRIOR_COUNT, surprise
+from alerting.detectors.surprise import EXCESS_MAX, FORGET, MEMORY, TAIL_PRIOR, surprise
 from domain.readings import Bool, Float64, Int64
 
-EVIDENCE = 3.0
+EVIDENCE = 2.7
 """Nats that make an alarm."""
-SECOND = 0.3
+EVIDENCE_ROWS = 5_000.0
+"""From so many rows on, one nat more each time they grow by a factor e: fewer alarms a row, as rows grow."""
+SECOND = 0.2
 WARM = 60
 SILENT = 180
 """Rows before it may speak."""
-CAUTION = 150
+CAUTION = 100
 """Rows that halve the evidence when it has just begun: what is usual is not known well yet."""
-LENGTHS = np.array([5.0, 20.0, 80.0, 320.0])
 REST_LENGTHS = np.array([5.0, 20.0, 80.0])
-ROUGH_LENGTHS = np.array([20.0, 80.0, 1500.0])
+ROUGH_LENGTHS = np.array([80.0, 1500.0])
+ROUGH_COUNTS = 0.3
 SLOW = 600
-ERROR_LENGTH = 200
-SEASON_LENGTH = 500
+ERROR_LENGTH = 500
+SLOT_LENGTH = 50
 SLOTS = 48
-SEASON_EARNS = 0.9
+SLOT_KNOWN = 3
+SEASON_EARNS = 0.8
 """Season is used once its error is below this share of the slow level's."""
+ERROR_REACH = 5.0
+"""An error counts at most so many times the usual one in what is learnt of errors."""
+QUIET = 0.05
+"""A time of day, or a stretch, is taken as no quieter than this share of the usual."""
 RANGE_MIN = 0.02
 RANGE_GAIN = 2.0
 RANGE_TAIL_MIN = 0.1
 RANGE_MAX = 8.0
-STILL_MIN = 6
+STILL_MIN = 5
 HOLD_ROWS, HOLD_SHARE, HOLD_ROWS_MAX = 50, 0.02, 500
-FORECAST_WEIGHT, ROUGH_WEIGHT = 0.8, 0.4
-"""Statistics that are often large for a moment weigh less."""
+FORECAST_WEIGHT = 0.8
+"""A statistic that is often large for a moment weighs less."""
+NEVER_LOUD = -1e9
 DAY_US = 86_400_000_000
 TINY = 1e-300
 
-_PAIRS = 1 + len(REST_LENGTHS) + len(LENGTHS) - 1 + len(ROUGH_LENGTHS) - 1
-CHANNELS = 2 * _PAIRS + 1
-WEIGHTS = np.concatenate([
-    np.full(2, FORECAST_WEIGHT), np.ones(2 * (len(REST_LENGTHS) + len(LENGTHS) - 1)),
-    np.full(2 * (len(ROUGH_LENGTHS) - 1), ROUGH_WEIGHT), np.ones(1),
-])  # fmt: skip
+CHANNELS = 2 * (1 + len(REST_LENGTHS)) + 1
+WEIGHTS = np.concatenate([np.full(2, FORECAST_WEIGHT), np.ones(CHANNELS - 2)])
 NAMES = (
-    *(f"{name}{sign}" for name in (
-        "forecast", *(f"rest-{n:g}" for n in REST_LENGTHS), *(f"step-{n:g}" for n in LENGTHS[:-1]),
-        *(f"rough-{n:g}" for n in ROUGH_LENGTHS[:-1])) for sign in "+-"),
+    *(f"{name}{sign}" for name in ("forecast", *(f"rest-{n:g}" for n in REST_LENGTHS)) for sign in "+-"),
     "still", "range",
 )  # fmt: skip
 
@@ -96,14 +99,19 @@ def _both(a: Float64) -> Float64:
     return out
 
 
+def _capped(size: Float64, usual: Float64, known: Bool) -> Float64:
+    """Sizes, at most so many times the usual one where that is known."""
+    return np.minimum(size, np.where(known & (usual > 0), ERROR_REACH * usual, np.inf))
+
+
 class Auto(ScalarDetector):
-    """One rule over all devices that send its metric; about 2 KB a sensor."""
+    """One rule over all devices that send its metric; about 3 KB a sensor."""
 
     FIELDS: ClassVar = {
-        **ScalarDetector.FIELDS, "_last": 0, "_short": 0, "_short_rest": 0, "_slow": 0, "_error": 0,
-        "_error_slow": 0, "_error_season": 0, "_high": -np.inf, "_low": np.inf, "_still": 0, "_profile": 0,
-        "_profile_count": 0, "_means": 0, "_rest_means": 0, "_rough": 0, "_quantile": 0, "_pareto": TAIL_PRIOR,
-        "_pareto_count": TAIL_PRIOR_COUNT, "_records": TAIL_PRIOR,
+        **ScalarDetector.FIELDS, "_last": 0, "_short": 0, "_short_rest": 0, "_slow": 0, "_error_slow": 0,
+        "_error_season": 0, "_usual": 0, "_slot_usual": 0, "_slot_count": 0, "_high": -np.inf, "_low": np.inf,
+        "_still": 0, "_profile": 0, "_profile_count": 0, "_rest_means": 0, "_rough": 0, "_records": TAIL_PRIOR,
+        "_memory": 0, "_loud_at": NEVER_LOUD,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -111,93 +119,96 @@ class Auto(ScalarDetector):
         assert isinstance(rule.settings, AutoSettings)
         self.settings = rule.settings
         self.clock = CityClock()
-        for name in ("_last", "_short", "_short_rest", "_slow", "_high", "_low", "_still"):
+        for name in ("_last", "_slow", "_error_slow", "_error_season", "_short", "_high", "_low", "_still"):
             setattr(self, name, np.zeros(0))
-        self._error_slow = self._error_season = np.zeros(0)
-        self._error: Float64 = np.zeros((0, 3))
+        self._short_rest: Float64 = np.zeros((0, 2))  # of what this kind of day's profile leaves, and the other's
+        self._usual: Float64 = np.zeros((0, 2))  # size of the forecast's error and of the rest
+        self._slot_usual: Float64 = np.zeros((0, SLOTS, 2))
+        self._slot_count: NDArray[np.float32] = np.zeros((0, SLOTS), np.float32)
         self._profile: Float64 = np.zeros((0, 2, SLOTS))
         self._profile_count: NDArray[np.float32] = np.zeros((0, 2, SLOTS), np.float32)
-        self._means: Float64 = np.zeros((0, len(LENGTHS)))
         self._rest_means: Float64 = np.zeros((0, len(REST_LENGTHS)))
         self._rough: Float64 = np.zeros((0, len(ROUGH_LENGTHS)))
-        self._quantile: Float64 = np.zeros((0, CHANNELS))
-        self._pareto: NDArray[np.float32] = np.zeros((0, CHANNELS), np.float32)
-        self._pareto_count: NDArray[np.float32] = np.zeros((0, CHANNELS), np.float32)
         self._records: Float64 = np.zeros((0, 2))  # usual size of a record in widths of the range, and how many
+        self._loud_at = np.zeros(0)
+        self._memory: Float64 = np.zeros((0, len(MEMORY), CHANNELS))
         self.strongest: Rows64 = np.zeros(0, np.intp)
         """Which statistic spoke loudest in the last step, as an index of ``NAMES``."""
 
     _last: Float64
     _short: Float64
-    _short_rest: Float64
     _slow: Float64
     _error_slow: Float64
     _error_season: Float64
     _high: Float64
     _low: Float64
     _still: Float64
+    _loud_at: Float64
 
     def measure(self, at: Step) -> Strength:
         """Evidence over what makes an alarm; learns from the value."""
         r, v = at.row, at.value
         seen = self._seen[r].astype(np.float64)
         self._begin(r[seen == 0], v[seen == 0])
-        expected, error, rest = self._forecast(at, seen)
+        slot, kind = self.clock.slots(at.time_us, SLOTS)
+        error, rest = self._forecast(at, seen, slot, kind)
         still = self._stands_still(r, v, seen)
-        averages = self._averages(r, v, rest, error, seen)
-        h = np.concatenate([_both(error[:, None]), averages, np.log1p(still)[:, None]], axis=1)
-        past = (self._quantile[r], self._pareto[r].astype(np.float64), self._pareto_count[r].astype(np.float64))
-        nats, self._quantile[r], self._pareto[r], self._pareto_count[r] = surprise(h, *past, seen, WARM)
-        nats *= WEIGHTS
+        own_error, own_rest = self._by_time_of_day(r, slot, error, rest, seen)
+        rest_means = self._rest_means[r]
+        rest_means += np.maximum(1.0 / (seen + 1.0)[:, None], 1.0 / REST_LENGTHS) * (own_rest[:, None] - rest_means)
+        self._rest_means[r] = rest_means
+        both = _both(np.concatenate([own_error[:, None], rest_means], axis=1))
+        h = np.concatenate([both, np.log1p(still)[:, None]], axis=1)
+        nats, self._memory[r] = surprise(h, self._memory[r], seen, WARM, WEIGHTS)
         nats[:, -1] = np.where(still >= STILL_MIN, nats[:, -1], 0.0)
         evidence = self._evidence(np.concatenate([nats, self._record(r, v, seen)[:, None]], axis=1))
         self._seen[r] = seen + 1
         self._last[r] = v
-        scale = np.maximum(self._error[r].min(axis=1), TINY)
-        limit = np.full(len(r), self.settings.evidence)
+        limit = self.settings.evidence + np.log(np.maximum((seen + 1.0) / EVIDENCE_ROWS, 1.0))
         limit *= 1.0 + CAUTION / (seen + 1.0)
-        return Strength(np.where(seen >= SILENT, evidence / limit, 0.0), expected, scale, limit)
+        scale = np.maximum(self._usual[r, 0], TINY)
+        strength = np.where(seen >= SILENT, evidence / limit, 0.0)
+        self._loud_at[r] = np.where(strength >= 1.0, seen, self._loud_at[r])
+        return Strength(strength, v - error, scale, limit)
 
     def hold_us(self, at: Step) -> Int64:
-        """So many rows at the usual distance."""
-        seen = self._seen[at.row].astype(np.float64)
+        """It holds for so many rows since the last loud one, whatever time they take."""
+        seen = self._seen[at.row].astype(np.float64) - 1.0
         rows = np.minimum(HOLD_ROWS + HOLD_SHARE * seen, HOLD_ROWS_MAX)
-        return ((at.time_us - self._begun[at.row]) / np.maximum(seen - 1, 1) * rows).astype(np.int64)
+        return np.where(seen - self._loud_at[at.row] >= rows, 0, np.iinfo(np.int64).max)
 
     # ------------------------------------------------------------ statistics
 
     def _begin(self, r: Rows64, v: Float64) -> None:
         """The first value of a sensor is its level."""
         self._last[r] = self._short[r] = self._slow[r] = v
-        self._means[r] = v[:, None]
+        self._memory[r] = np.array(list(MEMORY.values()))[:, None]
 
-    def _forecast(self, at: Step, seen: Float64) -> tuple[Float64, Float64, Float64]:
-        """The best forecast, the value's error against it, and what season or slow level leave of the value."""
+    def _forecast(self, at: Step, seen: Float64, slot: Rows64, kind: Rows64) -> tuple[Float64, Float64]:
+        """The value's error against the nearest forecast, and what season or slow level leave of the value."""
         r, v = at.row, at.value
-        slot, kind = self.clock.slots(at.time_us, SLOTS)
-        count, other = self._profile_count[r, kind, slot], self._profile_count[r, 1 - kind, slot]
-        borrowed = (count == 0) & (other > 0)
-        profile = np.where(borrowed, self._profile[r, 1 - kind, slot], self._profile[r, kind, slot])
-        profile = np.where(count + other > 0, profile, self._slow[r])
+        count, others = self._profile_count[r, kind, slot], self._profile_count[r, 1 - kind, slot]
+        other = np.where(others > 0, self._profile[r, 1 - kind, slot], self._slow[r])
+        profile = np.where(count > 0, self._profile[r, kind, slot], other)
         from_profile, from_slow = v - profile, v - self._slow[r]
         watched_us = at.time_us - self._begun[r]
-        season = (count + other > 0) & (watched_us > 2 * DAY_US)
+        season = (count + others > 0) & (watched_us > 2 * DAY_US)
         season &= self._error_season[r] < SEASON_EARNS * self._error_slow[r]
-        errors = np.stack([v - self._last[r], v - self._short[r], from_profile - self._short_rest[r]], axis=1)
-        usual, size = self._error[r], np.abs(errors)
+        short_rest, rests = self._short_rest[r], np.stack([from_profile, v - other], axis=1)
+        errors = np.concatenate(
+            [(v - self._last[r])[:, None], (v - self._short[r])[:, None], rests - short_rest], axis=1
+        )
+        size = np.abs(errors)
         size[~season, 2] = np.inf
+        size[~(season & (count > 0) & (others > 0)), 3] = np.inf
         error = errors[np.arange(len(r)), size.argmin(axis=1)]
-        rest = np.where(season, from_profile, from_slow)
         fresh = 1.0 / (seen + 1.0)
-        reach = np.where(seen[:, None] > 20, 5.0 * usual + TINY, np.inf)
-        rate = np.maximum(fresh, 1.0 / ERROR_LENGTH)[:, None]
-        self._error[r] = usual + rate * (np.minimum(np.abs(errors), reach) - usual)
-        rate = np.maximum(fresh, 1.0 / SEASON_LENGTH)
+        rate = np.maximum(fresh, 1.0 / ERROR_LENGTH)
         self._compare_seasons(r, from_profile, from_slow, rate, watched_us > DAY_US)
         self._short[r] += np.maximum(fresh, 0.25) * (v - self._short[r])
-        self._short_rest[r] += 0.25 * (from_profile - self._short_rest[r])
+        self._short_rest[r] += 0.25 * (rests - short_rest)
         self._follow(r, v, kind, slot, profile, count.astype(np.float64), seen)
-        return v - error, error, rest
+        return error, np.where(season, from_profile, from_slow)
 
     def _compare_seasons(
         self, r: Rows64, from_profile: Float64, from_slow: Float64, rate: Float64, judged: Bool
@@ -205,7 +216,7 @@ class Auto(ScalarDetector):
         """Mean errors of the profile and of the slow level, from the second day on."""
         for name, error in (("_error_slow", from_slow), ("_error_season", from_profile)):
             usual = getattr(self, name)[r]
-            capped = np.minimum(np.abs(error), np.where(usual > 0, 5.0 * usual, np.inf))
+            capped = _capped(np.abs(error), usual, np.ones(len(r), bool))
             getattr(self, name)[r] = np.where(judged, usual + rate * (capped - usual), usual)
 
     def _follow(
@@ -222,17 +233,28 @@ class Auto(ScalarDetector):
         self._profile[r, kind, slot] = np.where(count == 0, v, learnt)
         self._profile_count[r, kind, slot] = count + 1
 
-    def _averages(self, r: Rows64, v: Float64, rest: Float64, error: Float64, seen: Float64) -> Float64:
-        """Means of the rest, steps between means of the value, and roughness, each both ways."""
+    def _by_time_of_day(
+        self, r: Rows64, slot: Rows64, error: Float64, rest: Float64, seen: Float64
+    ) -> tuple[Float64, Float64]:
+        """Error and rest in what is usual now, as if every time of day were alike; learns what is usual."""
+        size = np.abs(np.stack([error, rest], axis=1))
+        usual, here, count = self._usual[r], self._slot_usual[r, slot], self._slot_count[r, slot].astype(np.float64)
+        known = (seen > 20)[:, None] & (usual > 0)
+        told = known & known[:, :1] & (count >= SLOT_KNOWN)[:, None]
+        own = np.ones_like(size)
+        np.divide(np.maximum(here, QUIET * usual), usual, out=own, where=told)
+        rough = self._rough[r]
+        now, long = rough.T
+        near = ((now + QUIET * long + TINY) / ((1.0 + QUIET) * long + TINY)) ** ROUGH_COUNTS
+        own[:, 0] *= np.where(seen > 100, near, 1.0)
         fresh = 1.0 / (seen + 1.0)[:, None]
-        means, rest_means, rough = self._means[r], self._rest_means[r], self._rough[r]
-        means += np.maximum(fresh, 1.0 / LENGTHS) * (v[:, None] - means)
-        rest_means += np.maximum(fresh, 1.0 / REST_LENGTHS) * (rest[:, None] - rest_means)
-        rough += np.maximum(fresh, 1.0 / ROUGH_LENGTHS) * (np.abs(error)[:, None] - rough)
-        self._means[r], self._rest_means[r], self._rough[r] = means, rest_means, rough
-        floor = 0.01 * rough[:, -1:] + TINY
-        roughness = np.log((rough[:, :-1] + floor) / (rough[:, -1:] + floor))
-        return np.concatenate([_both(rest_means), _both(means[:, :-1] - means[:, 1:]), _both(roughness)], axis=1)
+        self._rough[r] = rough + np.maximum(fresh, 1.0 / ROUGH_LENGTHS) * (size[:, :1] - rough)
+        size = _capped(size, usual, known)
+        self._usual[r] = usual + np.maximum(fresh, 1.0 / ERROR_LENGTH) * (size - usual)
+        rate = np.maximum(1.0 / (count + 1.0), 1.0 / SLOT_LENGTH)[:, None]
+        self._slot_usual[r, slot] = here + rate * (size - here)
+        self._slot_count[r, slot] = count + 1
+        return error / own[:, 0], rest / own[:, 1]
 
     def _record(self, r: Rows64, v: Float64, seen: Float64) -> Float64:
         """Nats of a value outside the range so far, in widths of it; the range forgets slowly."""

@@ -11,21 +11,28 @@ import math
 
 from alerting.detectors import auto
 from alerting.detectors.surprise import (
+    ALIKE,
     EXCESS_MAX,
     FORGET,
+    MEMORY,
+    NEW_AFTER,
+    NOTABLE,
+    RECORD,
     SHARE,
     STEP,
     TAIL_MIN,
     TAIL_PRIOR,
-    TAIL_PRIOR_COUNT,
+    TIMES_FREE,
+    TIMES_WEIGH,
     UNKNOWN,
 )
 
-LENGTHS = [float(n) for n in auto.LENGTHS]
 REST_LENGTHS = [float(n) for n in auto.REST_LENGTHS]
 ROUGH_LENGTHS = [float(n) for n in auto.ROUGH_LENGTHS]
 WEIGHTS = [float(w) for w in auto.WEIGHTS]
-UP, DOWN = 1.0, -SHARE / (1.0 - SHARE)
+DOWN = -SHARE / (1.0 - SHARE)
+SEASON_RATE = 1.0 / auto.ERROR_LENGTH
+SLOT_RATE = 1.0 / auto.SLOT_LENGTH
 
 
 class AutoSeries:
@@ -35,19 +42,21 @@ class AutoSeries:
         self.evidence = evidence
         self.seen = 0
         self.begun_us = 0
-        self._last = self._short = self._short_rest = self._slow = 0.0
-        self._error = [0.0, 0.0, 0.0]
+        self._last = self._short = self._slow = self._short_rest = self._short_other = 0.0
         self._error_slow = self._error_season = 0.0
         self._high, self._low = -math.inf, math.inf
         self._still = 0
+        self._loud_at = auto.NEVER_LOUD
         self._profile = [[0.0] * auto.SLOTS, [0.0] * auto.SLOTS]
         self._days = [[0] * auto.SLOTS, [0] * auto.SLOTS]
-        self._means = [0.0] * len(LENGTHS)
+        self._usual_error = self._usual_rest = 0.0
+        self._slot_error, self._slot_rest = [0.0] * auto.SLOTS, [0.0] * auto.SLOTS
+        self._slot_count = [0] * auto.SLOTS
         self._rest_means = [0.0] * len(REST_LENGTHS)
         self._rough = [0.0] * len(ROUGH_LENGTHS)
-        self._quantile = [0.0] * auto.CHANNELS
-        self._tail = [TAIL_PRIOR] * auto.CHANNELS
-        self._count = [TAIL_PRIOR_COUNT] * auto.CHANNELS
+        self._quantile, self._tail, self._count, self._peak, self._times, self._came = (
+            [start] * auto.CHANNELS for start in MEMORY.values()
+        )
         self._record_size, self._records = TAIL_PRIOR, TAIL_PRIOR
 
     def strength(self, time_us: int, v: float, slot: int, kind: int) -> float:
@@ -56,11 +65,10 @@ class AutoSeries:
         if seen == 0:
             self.begun_us = time_us
             self._last = self._short = self._slow = v
-            self._means = [v] * len(LENGTHS)
         error, rest = self._forecast(time_us, v, slot, kind)
         self._still = self._still + 1 if seen > 0 and v == self._last else 0
-        h = self._statistics(v, error, rest)
-        first, second = self._surprises(h)
+        error, rest = self._by_time_of_day(slot, error, rest)
+        first, second = self._surprises(self._statistics(error, rest))
         record = self._record(v)
         if record > first:
             first, second = record, first
@@ -70,32 +78,41 @@ class AutoSeries:
         self._last = v
         if seen < auto.SILENT:
             return 0.0
-        return (first + auto.SECOND * second) / (self.evidence * (1.0 + auto.CAUTION / (seen + 1.0)))
+        limit = self.evidence + math.log(max((seen + 1.0) / auto.EVIDENCE_ROWS, 1.0))
+        strength = (first + auto.SECOND * second) / (limit * (1.0 + auto.CAUTION / (seen + 1.0)))
+        if strength >= 1.0:
+            self._loud_at = seen
+        return strength
 
-    def hold_us(self, time_us: int) -> int:
-        """So many rows at the usual distance."""
-        rows = min(auto.HOLD_ROWS + auto.HOLD_SHARE * self.seen, auto.HOLD_ROWS_MAX)
-        return int((time_us - self.begun_us) / max(self.seen - 1, 1) * rows)
+    def holds(self) -> bool:
+        """Whether it still holds off: so many rows since the last loud one, whatever time they take."""
+        seen = self.seen - 1
+        return seen - self._loud_at < min(auto.HOLD_ROWS + auto.HOLD_SHARE * seen, auto.HOLD_ROWS_MAX)
 
     def _forecast(self, time_us: int, v: float, slot: int, kind: int) -> tuple[float, float]:
         """The error of the nearest forecast, and what season or slow level leave of the value."""
-        count, other = self._days[kind][slot], self._days[1 - kind][slot]
-        known = count + other > 0
-        profile = self._profile[kind][slot] if count else self._profile[1 - kind][slot] if known else self._slow
-        from_profile, from_slow = v - profile, v - self._slow
+        count, others = self._days[kind][slot], self._days[1 - kind][slot]
+        other = self._profile[1 - kind][slot] if others else self._slow
+        profile = self._profile[kind][slot] if count else other
+        from_profile, from_other, from_slow = v - profile, v - other, v - self._slow
         watched_us = time_us - self.begun_us
-        season = known and watched_us > 2 * auto.DAY_US
+        season = count + others > 0 and watched_us > 2 * auto.DAY_US
         season = season and self._error_season < auto.SEASON_EARNS * self._error_slow
-        errors = (v - self._last, v - self._short, from_profile - self._short_rest)
-        error = errors[1] if abs(errors[1]) < abs(errors[0]) else errors[0]
-        if season and abs(errors[2]) < abs(error):
-            error = errors[2]
+        error, short = v - self._last, v - self._short
+        if abs(short) < abs(error):
+            error = short
+        if season:
+            if abs(from_profile - self._short_rest) < abs(error):
+                error = from_profile - self._short_rest
+            if count and others and abs(from_other - self._short_other) < abs(error):
+                error = from_other - self._short_other
         if watched_us > auto.DAY_US:
-            rate = max(1.0 / (self.seen + 1.0), 1.0 / auto.SEASON_LENGTH)
+            rate = max(1.0 / (self.seen + 1.0), SEASON_RATE)
             self._error_slow = _capped_mean(self._error_slow, abs(from_slow), rate)
             self._error_season = _capped_mean(self._error_season, abs(from_profile), rate)
         self._short += max(1.0 / (self.seen + 1.0), 0.25) * (v - self._short)
         self._short_rest += 0.25 * (from_profile - self._short_rest)
+        self._short_other += 0.25 * (from_other - self._short_other)
         self._follow(v, slot, kind, profile, count)
         return error, from_profile if season else from_slow
 
@@ -110,26 +127,41 @@ class AutoSeries:
         self._profile[kind][slot] = profile + max(1.0 / (count + 1.0), 0.06) * off if count else v
         self._days[kind][slot] = count + 1
 
-    def _statistics(self, v: float, error: float, rest: float) -> list[float]:
-        """All but the range, each that has two ways as both its parts."""
-        fresh = 1.0 / (self.seen + 1.0)
-        both = [error]
-        means, rests, rough = self._means, self._rest_means, self._rough
-        for i, n in enumerate(REST_LENGTHS):
-            rests[i] += max(fresh, 1.0 / n) * (rest - rests[i])
-            both.append(rests[i])
-        for i, n in enumerate(LENGTHS):
-            means[i] += max(fresh, 1.0 / n) * (v - means[i])
-            if i:
-                both.append(means[i - 1] - means[i])
-        size = abs(error)
+    def _by_time_of_day(self, slot: int, error: float, rest: float) -> tuple[float, float]:
+        """Error and rest in what is usual now, as if every time of day were alike; learns what is usual."""
+        fresh, count = 1.0 / (self.seen + 1.0), self._slot_count[slot]
+        usual_error, usual_rest = self._usual_error, self._usual_rest
+        own_error = own_rest = 1.0
+        if self.seen > 20 and usual_error > 0 and count >= auto.SLOT_KNOWN:
+            own_error = max(self._slot_error[slot], auto.QUIET * usual_error) / usual_error
+            if usual_rest > 0:
+                own_rest = max(self._slot_rest[slot], auto.QUIET * usual_rest) / usual_rest
+        now, long = self._rough
+        if self.seen > 100:
+            near = (now + auto.QUIET * long + auto.TINY) / ((1.0 + auto.QUIET) * long + auto.TINY)
+            own_error *= near**auto.ROUGH_COUNTS
+        sizes, sizer = abs(error), abs(rest)
         for i, n in enumerate(ROUGH_LENGTHS):
-            rough[i] += max(fresh, 1.0 / n) * (size - rough[i])
-        floor = 0.01 * rough[-1] + auto.TINY
-        both += [math.log((each + floor) / (rough[-1] + floor)) for each in rough[:-1]]
-        out: list[float] = []
-        for each in both:
-            out += (each, 0.0) if each > 0 else (0.0, -each)
+            self._rough[i] += max(fresh, 1.0 / n) * (sizes - self._rough[i])
+        if self.seen > 20:
+            sizes = min(sizes, auto.ERROR_REACH * usual_error) if usual_error > 0 else sizes
+            sizer = min(sizer, auto.ERROR_REACH * usual_rest) if usual_rest > 0 else sizer
+        rate = max(fresh, SEASON_RATE)
+        self._usual_error += rate * (sizes - usual_error)
+        self._usual_rest += rate * (sizer - usual_rest)
+        rate = max(1.0 / (count + 1.0), SLOT_RATE)
+        self._slot_error[slot] += rate * (sizes - self._slot_error[slot])
+        self._slot_rest[slot] += rate * (sizer - self._slot_rest[slot])
+        self._slot_count[slot] = count + 1
+        return error / own_error, rest / own_rest
+
+    def _statistics(self, error: float, rest: float) -> list[float]:
+        """All but the range, each that has two ways as both its parts."""
+        fresh, means = 1.0 / (self.seen + 1.0), self._rest_means
+        out = [error, 0.0] if error > 0 else [0.0, -error]
+        for i, n in enumerate(REST_LENGTHS):
+            means[i] = mean = means[i] + max(fresh, 1.0 / n) * (rest - means[i])
+            out += (mean, 0.0) if mean > 0 else (0.0, -mean)
         out.append(math.log1p(self._still))
         return out
 
@@ -140,22 +172,13 @@ class AutoSeries:
             self._quantile = [max(q, each) for q, each in zip(quantile, h, strict=True)]
             return 0.0, 0.0
         step = max(STEP, 1.0 / (1.0 + SHARE * seen))
-        up, down = math.exp(step * UP), math.exp(step * DOWN)
+        up, down = math.exp(step), math.exp(step * DOWN)
         first = second = 0.0
         for i, each in enumerate(h):
-            q = quantile[i]
-            if each <= q or each <= 0:
-                quantile[i] = q * down
+            if each <= quantile[i] or each <= 0:
+                quantile[i] *= down
                 continue
-            excess = math.log(each / q) if q > 0 else UNKNOWN
-            tail = self._tail[i]
-            nats = excess / max(tail, TAIL_MIN) * WEIGHTS[i]
-            quantile[i] = min(q * up, each) if q > 0 else 0.5 * each
-            count = self._count[i]
-            self._tail[i] = tail + max(1.0 / (count + 1.0), FORGET) * (
-                min(excess, max(EXCESS_MAX, 2.0 * tail)) - tail
-            )
-            self._count[i] = count + 1
+            nats = self._beyond(i, each, up)
             if i == auto.CHANNELS - 1 and self._still < auto.STILL_MIN:
                 continue
             if nats > first:
@@ -163,6 +186,27 @@ class AutoSeries:
             elif nats > second:
                 second = nats
         return first, second
+
+    def _beyond(self, i: int, each: float, up: float) -> float:
+        """Nats of a statistic beyond its quantile; its memory learns."""
+        q, tail, times = self._quantile[i], self._tail[i], self._times[i]
+        excess = math.log(each / q) if q > 0 else UNKNOWN
+        nats = excess / max(tail, TAIL_MIN) * WEIGHTS[i]
+        self._quantile[i] = min(q * up, each) if q > 0 else 0.5 * each
+        rate = max(1.0 / (self._count[i] + 1.0), FORGET)
+        self._tail[i] = tail + rate * (min(excess, max(EXCESS_MAX, 2.0 * tail)) - tail)
+        self._count[i] += 1.0
+        if nats <= NOTABLE:
+            return nats
+        if each > RECORD * self._peak[i]:
+            self._peak[i], times = each, 0.0
+        if times >= TIMES_FREE:
+            nats /= 1.0 + TIMES_WEIGH * (times - TIMES_FREE + 1.0)
+        if each > ALIKE * self._peak[i]:
+            times += self.seen - self._came[i] > NEW_AFTER
+            self._came[i] = float(self.seen)
+        self._times[i] = times
+        return nats
 
     def _record(self, v: float) -> float:
         """Nats of a value outside the range so far."""

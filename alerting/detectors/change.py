@@ -3,6 +3,12 @@
 Exponentially weighted like ``level.py`` (Huber 1964 for the clipping). For water,
 gas and temperature, where the speed of the rise is the danger and the level says it
 late. After a silence of ``gap_s`` the first value is not compared.
+
+What causes jumps (rain, a pump, a door) comes seldom and is far larger than the noise, so
+that the values' own tail never learns it. Its events are therefore remembered for as long as
+the sensor is known: how many, and the mean and deviation of their largest jumps. Only an event
+larger than what comes ``alarms_per_year`` times is told: exponential excesses over a
+threshold at Poisson times (Todorovic and Zelenhasic, Water Resources Research 6, 1970).
 """
 
 from __future__ import annotations
@@ -14,12 +20,30 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
-from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
-from domain.readings import Float64
+from alerting.detectors.rows import NEVER
+from alerting.detectors.scalar import (
+    TINY,
+    Days,
+    Judged,
+    ScalarDetector,
+    ScalarSettings,
+    Step,
+    Strength,
+    ew_rate,
+    zeros,
+)
+from alerting.detectors.tail import WARM, YEAR_S
+from domain.readings import Float64, Int64
 
 CLIP = 3.0
 FREE = 10
 FLOOR = 1e-9
+EVENT_SPREAD, EVENT_PRIOR_COUNT = 0.3, 2.0
+"""Deviation of the events' sizes as a share of their mean, until there are some."""
+EVENTS_KEPT = 100.0
+EVENTS_SURE = 3
+EVENT_TEACHES = 2.0
+"""An event teaches at most so many times the size that would be told."""
 
 
 class ChangeSettings(ScalarSettings):
@@ -31,7 +55,8 @@ class ChangeSettings(ScalarSettings):
 class Change(ScalarDetector):
     """One rule over all devices that send its metric."""
 
-    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_last": 0, "_size": 0}
+    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_last": 0, "_size": 0, "_event": NEVER,
+                        "_event_peak": 0, "_events": 0, "_event_mean": 0, "_event_square": 0}  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule)
@@ -40,6 +65,14 @@ class Change(ScalarDetector):
         self._count: NDArray[np.float32] = np.zeros(0, np.float32)
         self._last: Float64 = zeros(0)
         self._size: Float64 = zeros(0)
+        self._event: Int64 = np.zeros(0, np.int64)
+        for name in ("_event_peak", "_events", "_event_mean", "_event_square"):
+            setattr(self, name, np.zeros(0, np.float32))
+
+    _event_peak: NDArray[np.float32]
+    _events: NDArray[np.float32]
+    _event_mean: NDArray[np.float32]
+    _event_square: NDArray[np.float32]
 
     def judge(self, at: Step) -> Judged:
         """|value - last value| / mean absolute difference, from before the value."""
@@ -51,9 +84,54 @@ class Change(ScalarDetector):
         least = np.maximum(size, FLOOR * np.abs(last))
         scale = np.maximum(least, TINY)
         z = np.where(near & settled, jump / scale, np.nan)
+        self._learn_events(at, np.where(count >= WARM, z, 0.0))
         reach = np.where(settled, CLIP * least, np.inf)
         rate = ew_rate(at.gap_s, self.settings.memory_s, count)
         self._size[r] = np.where(near, size + rate * (np.minimum(jump, reach) - size), size)
         self._count[r] = count + near
         self._last[r] = at.value
         return Judged(z, last, scale)
+
+    def measure(self, at: Step) -> Strength:
+        """Strength against what the events of this sensor have been."""
+        of_events = self._event_limit(at)
+        found = super().measure(at)
+        if not (of_events > found.limit).any():
+            return found
+        limit = np.maximum(found.limit, of_events)
+        share = np.divide(found.limit, limit, out=np.ones(len(limit)), where=of_events > found.limit)
+        return Strength(found.strength * share, found.expected, found.scale, limit)
+
+    def _event_limit(self, at: Step) -> Float64:
+        """The size of event that comes as often as wanted: of an exponential tail with the events' moments.
+
+        0 while there was none.
+        """
+        r = at.row
+        events, mean = self._events[r].astype(np.float64), self._event_mean[r].astype(np.float64)
+        watched_us = np.maximum(at.time_us - self._begun[r], max(self._learn_us, 1))
+        a_year = events / watched_us * (YEAR_S * 1e6)
+        times = np.log(np.maximum(a_year / self.common.alarms_per_year, 1.0))
+        variance = np.maximum(self._event_square[r] - mean * mean, 0.0)
+        prior = (EVENT_SPREAD * mean) ** 2
+        spread = np.sqrt((events * variance + EVENT_PRIOR_COUNT * prior) / (events + EVENT_PRIOR_COUNT))
+        return np.asarray(mean + spread * (times - 1.0))
+
+    def _learn_events(self, at: Step, z: Float64) -> None:
+        """An event begins at ``limit_min``, and ends and is learnt when ``hold_off_s`` was below it."""
+        loud = z >= self.common.limit_min
+        under_way = self._event[at.row] != NEVER
+        over = np.flatnonzero(under_way & ~loud & (at.time_us - self._event[at.row] >= self._hold_us))
+        if len(over):
+            r = at.row[over]
+            most = np.where(self._events[r] >= EVENTS_SURE, EVENT_TEACHES * self._event_limit(at)[over], np.inf)
+            size = np.minimum(self._event_peak[r], most)
+            rate = 1.0 / (np.minimum(self._events[r], EVENTS_KEPT) + 1.0)
+            self._event_mean[r] += rate * (size - self._event_mean[r])
+            self._event_square[r] += rate * (size * size - self._event_square[r])
+            self._events[r] += 1
+            self._event[r], self._event_peak[r] = NEVER, 0
+        if loud.any():
+            r = at.row[loud]
+            self._event[r] = at.time_us[loud]
+            self._event_peak[r] = np.maximum(self._event_peak[r], z[loud])

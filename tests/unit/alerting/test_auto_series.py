@@ -60,3 +60,25 @@ def test_a_constant_series_and_one_of_two_values_are_quiet() -> None:
     time_us = T0 + np.arange(2_000) * 600 * S
     for value in (np.full(2_000, 5.0), np.zeros(2_000), np.tile([0.0, 1.0], 1_000), np.arange(2_000.0)):
         assert UnknownSeries(Auto(default_rule("auto"))).run(time_us, value).alert.sum() <= 1
+
+
+def test_what_keeps_coming_back_is_told_less_and_less() -> None:
+    rng = np.random.default_rng(4)
+    value = 30 + 40 * (np.arange(12_000) % 240) / 240 + rng.normal(0, 0.5, 12_000)
+    told = UnknownSeries(Auto(default_rule("auto"))).run(T0 + np.arange(12_000) * 300 * S, value).alert
+    first, last = int(told[:4_000].sum()), int(told[8_000:].sum())
+    assert last <= first / 2
+    assert last <= 3, "of 16 edges"
+
+
+def test_a_quiet_night_is_watched_more_closely_than_a_busy_day() -> None:
+    rng = np.random.default_rng(5)
+    hour = np.arange(4_320) / 6 % 24
+    busy = (hour >= 7) & (hour < 22)
+    value = np.where(busy, 500.0, 20.0) + rng.normal(0, np.where(busy, 80.0, 2.0))
+    at_night = 28 * 144 + 3 * 6
+    value[at_night : at_night + 6] = 80.0
+    told = UnknownSeries(Auto(default_rule("auto"))).run(T0 - T0 % (86_400 * S) - 8 * 3600 * S
+                                                         + np.arange(4_320) * 600 * S, value).alert  # fmt: skip
+    assert told[at_night : at_night + 6].any(), "80 is nothing by day"
+    assert told.sum() <= 5
