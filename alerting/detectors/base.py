@@ -5,6 +5,7 @@ Knows no detector; ``catalogue.py`` does.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
@@ -45,7 +46,7 @@ STREAMS = ("readings", "waveforms", "camera_events", "positions", "statuses")
 """What stored data a detector can look at."""
 
 
-class RuleSettings(BaseModel):
+class RuleSettings(BaseModel, ABC):
     """What every rule has. Unknown settings are refused: a misspelt limit would be an alarm that never comes.
 
     ``READS``: the streams the detector looks at; a back-test reads no others. ``KEEPS``:
@@ -70,9 +71,9 @@ class RuleSettings(BaseModel):
         named = getattr(self, "metric", None) or getattr(self, "type", None)
         return named if isinstance(named, str) else ""
 
+    @abstractmethod
     def words(self) -> Words:
         """The rule in words, for the documentation."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
