@@ -78,6 +78,10 @@ class Association:
             if self._memory.label[row] < 0 and not t.is_pick and t.key not in self.moved:
                 self.moved[t.key] = Stays(self._alone(t))
 
+    def listen(self, device: int, lon: float, lat: float) -> None:
+        """A device is there that would tell of shaking: what is assumed of its city until it is known."""
+        self._memory.stations.put(device, lon, lat)
+
     def strengthen(self, key: Key, severity: int) -> None:
         """An alert got worse by its own level: neighbours may now confirm it."""
         row = self._memory.row_of.get(key)
@@ -103,7 +107,9 @@ class Association:
             self._numbers += 1
             event.number, event.is_written, event.is_restored = self._numbers, True, True
             self.events[event.number] = by_id[event.id] = event
+        listened_since_us = self._memory.since_us
         rows = self._memory.append(triggers)
+        self._memory.since_us = listened_since_us  # what was heard before the restart is not in memory
         for row in rows.tolist():
             mine = by_id.get(self.triggers[row].incident or "")
             if mine is not None:

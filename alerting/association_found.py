@@ -15,9 +15,6 @@ from alerting import association_rules as rules
 from alerting.association_triggers import Triggers
 from domain.readings import Bool, Float64, Int64
 
-NEAR_MAX = 24
-"""Of many fitting neighbours the nearest decide: so many are beyond any doubt."""
-
 LINK_US_MAX = round((rules.CORE_M_MAX / rules.V_M_S + rules.SLACK_S) * 1e6)
 """Triggers farther apart in time never found an event."""
 
@@ -55,16 +52,14 @@ def stations(memory: Triggers, row: int) -> tuple[Int64, int] | None:
         return None
     found = found[np.lexsort((memory.t[found], metres[found]))]
     _, first = np.unique(memory.building[found], return_index=True)
-    found = found[np.sort(first)][:NEAR_MAX]
-    quiet = _background(memory, metres, dt)
-    every = len(quiet) + 1.0
+    found = found[np.sort(first)][: rules.STATIONS_MAX - 1]
+    background = Background(memory, row)
     fit, apart = _fit_one_another(memory, found)
     for k in range(rules.STATIONS_MIN - 1, len(found) + 1):
         reach = float(metres[found[k - 1]])
         if metres[found[0]] > max(rules.REACH_M_MIN, rules.ALOOF_OF_SIZE * float(apart[:k, :k].max())):
             continue
-        near = float(np.count_nonzero(quiet <= reach)) + 1.0
-        needed = rules.stations_needed(reach, near, every)
+        needed = background.stations_needed(reach)
         if not (memory.sharp[row] and memory.sharp[found[:k]].all()):
             needed = max(needed, rules.STATIONS_MIN_BLUNT)
         if k + 1 >= needed and _clique(fit[:k, :k], min(needed, 4) - 1):
@@ -74,16 +69,14 @@ def stations(memory: Triggers, row: int) -> tuple[Int64, int] | None:
 
 def stations_enough(memory: Triggers, rows: Int64) -> int:
     """How many of these stations, from the first on, chance does not explain: said by the set alone."""
-    n = len(memory)
-    metres = rules.distance_m(memory.xyz[:n], memory.xyz[rows[0]])
-    quiet = _background(memory, metres, memory.t[:n] - memory.t[rows[0]])
-    for count in range(rules.STATIONS_MIN, min(len(rows), rules.STATIONS_MAX) + 1):
-        reach = float(np.nanmax(metres[rows[:count]]))
-        near = float(np.count_nonzero(quiet <= reach)) + 1
+    background = Background(memory, int(rows[0]))
+    rows = rows[: rules.STATIONS_MAX]
+    reaches = np.fmax.accumulate(rules.distance_m(memory.xyz[rows], memory.xyz[rows[0]])).tolist()
+    for count in range(rules.STATIONS_MIN, len(rows) + 1):
         least = rules.STATIONS_MIN if memory.sharp[rows[:count]].all() else rules.STATIONS_MIN_BLUNT
-        if max(least, rules.stations_needed(reach, near, len(quiet) + 1)) <= count:
+        if max(least, background.stations_needed(reaches[count - 1])) <= count:
             return count
-    return min(len(rows), rules.STATIONS_MAX)
+    return len(rows)
 
 
 def plum(memory: Triggers, row: int) -> Int64 | None:
@@ -136,11 +129,27 @@ def spot(memory: Triggers, row: int, free: Free) -> Int64 | None:
     return np.array([*taken, row]) if taken else None
 
 
-def _background(memory: Triggers, metres: Float64, dt: Int64) -> Float64:
-    """Distances of the hour's triggers before one; those of events too, or noise would hide in them."""
-    before = (dt < -rules.BACKGROUND_GAP_S * 1e6) & (dt >= -(rules.BACKGROUND_S + rules.BACKGROUND_GAP_S) * 1e6)
-    rows = np.flatnonzero(before & memory.shaking[: len(memory)] & np.isfinite(metres))
-    return metres[rows]
+class Background:
+    """How often chance begins something round one trigger; events count too, or noise would hide in them."""
+
+    def __init__(self, memory: Triggers, row: int) -> None:
+        n, gap_s = len(memory), rules.BACKGROUND_GAP_S
+        dt = memory.t[:n] - memory.t[row]
+        before = (dt < -gap_s * 1e6) & (dt >= -(rules.BACKGROUND_S + gap_s) * 1e6)
+        quiet = rules.distance_m(memory.xyz[np.flatnonzero(before & memory.shaking[:n])], memory.xyz[row])
+        self._quiet = np.sort(quiet[np.isfinite(quiet)])
+        self._listened_s = (int(memory.t[row]) - memory.since_us) / 1e6 - gap_s
+        is_young = self._listened_s < rules.BACKGROUND_S
+        self._stations = np.sort(memory.stations.metres_from(memory.xyz[row])) if is_young else np.zeros(0)
+        self._every = rules.background_an_hour(len(self._quiet), self._listened_s, len(self._stations))
+        self._allowed = rules.chance_allowed(self._listened_s)
+
+    def stations_needed(self, reach_m: float) -> int:
+        """How many stations within ``reach_m`` chance does not explain."""
+        seen = int(np.searchsorted(self._quiet, reach_m, side="right"))
+        there = int(np.searchsorted(self._stations, reach_m, side="right"))
+        near = rules.background_an_hour(seen, self._listened_s, there)
+        return rules.stations_needed(reach_m, near, self._every, self._allowed)
 
 
 def _fit_one_another(memory: Triggers, rows: Int64) -> tuple[Bool, Float64]:

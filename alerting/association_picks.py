@@ -26,6 +26,13 @@ class Picker:
         given = {"title": title, "sta_s": STA_S, "floor_gal": FLOOR_GAL, "sustained_s": 0}
         settings = StaLtaSettings.model_validate(given)
         self._detector = StaLta(Rule("", "sta_lta", PICK_KIND, settings))
+        self._named = 0
+
+    def newcomers(self) -> list[int]:
+        """Devices first heard since the last call: for ``Association.listen``."""
+        fresh: list[int] = self._detector.rows.keys[self._named :].tolist()
+        self._named += len(fresh)
+        return fresh
 
     def feed(self, block: Block) -> list[Detection]:
         """The onsets that a block's packets make known."""

@@ -52,10 +52,21 @@ STATIONS_MIN_BLUNT = 4
 """Where onsets are known to a sample, three may do; a limit passed at some reading says less."""
 
 SHARP = ("vibration.shaking", "vibration.pick")
-STATIONS_MAX = 12
+STATIONS_MAX = 24
+"""Of many fitting neighbours the nearest decide: so many are beyond any doubt, or never enough."""
+
 CHANCE_A_WEEK_MAX = 0.1
+CHANCE_A_WEEK_AT_START = 2.0
+"""At a start the background is assumed. This bound holds for that hour alone: one false event in 80 starts."""
+
 TRIES_AN_HOUR = 10.0
 """Beyond so many triggers an hour ever more neighbourhoods are tried, and each try may hit by chance."""
+
+ASSUMED_A_DAY = 15.0
+"""Picks of a station a day before its city is known: as measured on the stations of the real quakes."""
+
+ASSUMED_S = 1800.0
+"""The assumption counts like so long a time of listening, and less and less of it while the hour fills."""
 
 BACKGROUND_S = 3600.0
 BACKGROUND_GAP_S = 60.0
@@ -110,7 +121,8 @@ def positions(lon: ArrayLike, lat: ArrayLike) -> Float64:
 
 def distance_m(a: Float64, b: Float64) -> Float64:
     """Metres between positions; a chord."""
-    return np.asarray(np.sqrt(((a - b) ** 2).sum(axis=-1)))
+    apart = a - b
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", apart, apart)))
 
 
 def fits(metres: Float64, dt_us: NDArray[np.int64]) -> Bool:
@@ -118,25 +130,41 @@ def fits(metres: Float64, dt_us: NDArray[np.int64]) -> Bool:
     return np.asarray(np.abs(dt_us) <= (metres / V_M_S + SLACK_S) * 1e6)
 
 
-def chance_a_week(stations: int, metres: float, near_an_hour: float, all_an_hour: float) -> float:
-    """How often a week chance brings ``stations`` triggers into one another's ground and time.
+def background_an_hour(triggers: int, listened_s: float, stations: int) -> float:
+    """Triggers an hour of some ground: those counted while it was listened to, and before that assumed ones.
 
-    ``near_an_hour``: background triggers within ``metres``; ``all_an_hour``: of the network.
+    ``listened_s``: how much of the last ``BACKGROUND_S``; ``stations``: how many are known there. One
+    trigger an hour more than counted, or at least that assumed: nothing seen is not never.
+    """
+    heard = min(1.0, max(0.0, listened_s / BACKGROUND_S))
+    assumed = (1 - heard) * ASSUMED_S / BACKGROUND_S
+    expected = max(1.0, stations * ASSUMED_A_DAY / 24)
+    return (triggers + heard + assumed * expected) / (heard + assumed)
+
+
+def chance_allowed(listened_s: float) -> float:
+    """False events a week to be borne: more in the first hour, which does not last a week."""
+    heard = min(1.0, max(0.0, listened_s / BACKGROUND_S))
+    return heard * CHANCE_A_WEEK_MAX + (1 - heard) * CHANCE_A_WEEK_AT_START
+
+
+def stations_needed(
+    metres: float, near_an_hour: float, all_an_hour: float, allowed: float = CHANCE_A_WEEK_MAX
+) -> int:
+    """The fewest stations that chance brings together less than ``allowed`` times a week.
+
+    ``near_an_hour``: background triggers within ``metres``; ``all_an_hour``: of the network. More
+    than ``STATIONS_MAX`` is never.
     """
     expected = near_an_hour / 3600 * 2 * (metres / V_M_S + SLACK_S)
-    below = math.exp(-expected) * sum(expected**k / math.factorial(k) for k in range(stations - 1))
-    tail = 1.0 - below
-    if tail < 1e-12:  # rounding; the first term of the tail says enough
-        tail = math.exp(-expected) * expected ** (stations - 1) / math.factorial(stations - 1)
-    tries = max(1.0, all_an_hour / TRIES_AN_HOUR)
-    return tail * all_an_hour * 168 * tries
-
-
-def stations_needed(metres: float, near_an_hour: float, all_an_hour: float) -> int:
-    """The fewest stations that chance does not explain; more than ``STATIONS_MAX`` is never."""
-    for stations in range(STATIONS_MIN, STATIONS_MAX + 1):
-        if chance_a_week(stations, metres, near_an_hour, all_an_hour) < CHANCE_A_WEEK_MAX:
-            return stations
+    looks = all_an_hour * 168 * max(1.0, all_an_hour / TRIES_AN_HOUR)
+    term, below = math.exp(-expected), 0.0  # Poisson: exactly so many others, fewer than so many
+    for others in range(STATIONS_MAX):
+        tail = max(1.0 - below, term)  # where rounding has eaten it, its first term says enough
+        if others + 1 >= STATIONS_MIN and tail * looks < allowed:
+            return others + 1
+        below += term
+        term *= expected / (others + 1)
     return STATIONS_MAX + 1
 
 

@@ -53,11 +53,30 @@ class Trigger(NamedTuple):
         return not self.key[0]
 
 
+class Stations:
+    """Where the devices stand that are listened to, whether or not they ever said something."""
+
+    def __init__(self) -> None:
+        self._row: dict[int, int] = {}
+        self._xyz: Float64 = np.zeros((0, 3))
+
+    def put(self, device: int, lon: float, lat: float) -> None:
+        """It is listened to, and stands here."""
+        row = self._row.setdefault(device, len(self._row))
+        self._xyz = grown(self._xyz, row + 1, np.nan)
+        self._xyz[row] = rules.positions(lon, lat)
+
+    def metres_from(self, xyz: Float64) -> Float64:
+        """How far each is, ``(n,)``."""
+        return rules.distance_m(self._xyz[: len(self._row)], xyz)
+
+
 class Triggers:
     """The triggers in memory, a row each; columns are as long as ``len`` or longer.
 
     ``xyz (n, 3)``: metres, NaN without a place; ``building``: a number each; ``alert``: no mere pick;
-    ``calls``: an alert for people, not for a sensor's maintainer; ``label``: its incident's number or -1.
+    ``calls``: an alert for people, not for a sensor's maintainer; ``label``: its incident's number or -1;
+    ``since_us``: event time of the first that came as it happened: from then on the background is counted.
     """
 
     def __init__(self) -> None:
@@ -65,6 +84,8 @@ class Triggers:
         self.row_of: dict[Key, int] = {}
         self.forgotten = 0
         self.newest_us = 0
+        self.since_us = 1 << 62
+        self.stations = Stations()
         self._forget_at = 1024
         self._buildings: dict[str, int] = {}
         self.t: Int64 = np.zeros(0, np.int64)
@@ -103,6 +124,7 @@ class Triggers:
         self.calls[rows] = [not (t.is_pick or t.kind.startswith(rules.MAINTAINERS)) for t in triggers]
         self.sharp[rows] = [t.kind in rules.SHARP for t in triggers]
         self.label[rows] = -1
+        self.since_us = min([self.since_us, *(t.t_us for t in triggers if not t.late)])
         self.newest_us = max(self.newest_us, *(t.received_us for t in triggers))
         for row, t in zip(rows.tolist(), triggers, strict=True):
             self.row_of[t.key] = row

@@ -1,18 +1,22 @@
-"""Association alone: false area events on real and invented noise, the real quakes, and its speed.
+"""Association alone: false area events on real and invented noise, and its speed.
 
 Real noise: the minutes before the origin of five recorded earthquakes (``../shared/data/openeew``),
-each station's shifted round by a random time and laid end to end to a surrogate week, so that
+each station's shifted round by a random time and laid end to end to surrogate days, so that
 whatever happens together happens by chance. Invented noise: picks at random times for a rate of
-each station, because the real stations are too quiet to try the rule.
+each station, because the real stations are too quiet to try the rule; evenly, or with rush hours and
+with roads at which a station picks ten times as often as at others.
+
+``python -m bench.association --days 7``: how much real noise; half a minute of processor time a day.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +37,19 @@ ORIGIN = {
 WEEK_S = 7 * 86_400.0
 S = 1_000_000
 SAMPLES, RATE_HZ = 32, 31.25
+WARM_S = 120
+START_DAYS = 0.5 / 24
+RUSH, NIGHT = 3.0, 0.2
+"""Rush hours and night against the rest of the day; the steps between them are sudden."""
 
 
 def main() -> None:
     """All tables."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--days", type=int, default=7, help="surrogate days of real noise")
+    days = options.parse_args().days
     if DATA.exists():
-        real_noise()
+        real_noise(days)
     else:
         print(f"{DATA} is not here: no real noise")
     invented_noise()
@@ -61,7 +72,7 @@ def places() -> dict[str, tuple[float, float]]:
 
 
 def quiet_parts() -> dict[str, list[np.ndarray[Any, Any]]]:
-    """Station → stretches ``(packets, 3, 32)`` in m/s² before any quake, by arrival."""
+    """Station → stretches ``(packets, 3, 32)`` in m/s² before any quake, by arrival, each about its mean."""
     found: dict[str, list[np.ndarray[Any, Any]]] = {}
     for day, text in ORIGIN.items():
         origin_s = int(np.datetime64(text, "s").astype(int))
@@ -73,47 +84,77 @@ def quiet_parts() -> dict[str, list[np.ndarray[Any, Any]]]:
                 packets.setdefault(row["device_id"], []).append([row[axis] for axis in "xyz"])
         for station, body in packets.items():
             if len(body) >= 30:
-                found.setdefault(station, []).append(np.array(body) / 100)
+                part = np.array(body) / 100
+                part -= part.mean(axis=(0, 2), keepdims=True)
+                found.setdefault(station, []).append(part.astype(np.float32))
     return found
 
 
-def real_noise(days: float = 2.0) -> None:
-    """Surrogate days of each station's own noise, half an hour at a time, all half hours side by side."""
+def real_noise(days: int) -> None:
+    """Surrogate days of each station's own noise: all hours of a day side by side, each begun early to warm up."""
     parts, where, rng = quiet_parts(), places(), np.random.default_rng(1)
     stations = sorted(parts)
-    packet_s = SAMPLES / RATE_HZ
-    slices, steps = round(days * 48), int(1800 / packet_s)
-    body = np.stack([surrogate(parts[s], steps, rng) for s in stations for _ in range(slices)])
-    device = np.arange(1, len(body) + 1, dtype=np.int32)
-    lag = rng.uniform(0, packet_s, len(body)) * S
-    rule = next(r for r in parse_rules(DEFAULT_RULES) if r.id == "vibration.shaking")
-    picker, notices = Picker(), StaLta(rule)
+    print(f"real noise, station times shuffled: {len(stations)} stations, {days} surrogate days")
     triggers: list[Trigger] = []
-    for step in range(steps):
-        w = waveforms(device, lag + step * packet_s * S, body[:, step])
-        picks = picker.feed(Block(no_readings(), (w,), (), (), (), 0))
-        shown = [d for d in notices.feed(w) if d.phase == "onset"]
-        for kind, found in (("vibration.pick", picks), ("vibration.shaking", shown)):
-            for d in found:
-                number, part = divmod(d.device - 1, slices)
-                at_us = d.at_us + part * 1800 * S
-                triggers.append(trigger(number, stations[number], at_us, where[stations[number]], kind))
-    events = played(sorted(triggers, key=lambda t: t.t_us))
+    began = time.process_time()
+    for day in range(days):
+        triggers += noise_day(day, parts, rng, where)
+        took = time.process_time() - began
+        print(f"  day {day + 1}: {len(triggers)} triggers, {took:.0f} s of processor time", flush=True)
+    stands = [where[s] for s in stations]
+    events = played(sorted(triggers, key=lambda t: t.t_us), stands)
     told = sum(t.kind == "vibration.shaking" for t in triggers)
     station_days = len(stations) * days
-    print(f"real noise, station times shuffled: {len(stations)} stations, {days:g} surrogate days")
-    print(f"  single-station notices a station-day: {told / station_days:.2f}")
+    hours = [[t for t in triggers if t.t_us // (3600 * S) == hour] for hour in range(24 * days)]
+    starts = sum(played(sorted(hour, key=lambda t: t.t_us), stands) > 0 for hour in hours)
+    samples = station_days * 86_400 * RATE_HZ * 3
+    print(f"  single-station notices a station-day: {told / station_days:.3f}  ({told})")
     print(f"  picks a station-day:                  {(len(triggers) - told) / station_days:.2f}")
-    print(f"  area events a week:                   {events * 7 / days:.2f}  (bar: below 1)")
+    print(f"  area events a week:                   {events * 7 / days:.2f}  ({events}; bar: below 1 a week)")
+    print(f"  of {len(hours)} starts, an hour each, with one:  {starts}")
+    print(f"  samples a second, both detectors:     {samples / took:,.0f}")
 
 
-def surrogate(parts: list[np.ndarray[Any, Any]], steps: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """``steps`` packets of a station's noise: its stretches in any order, each shifted round, no offsets."""
+def noise_day(
+    day: int, parts: dict[str, list[np.ndarray[Any, Any]]], rng: np.random.Generator,
+    where: dict[str, tuple[float, float]],
+) -> list[Trigger]:  # fmt: skip
+    """Picks and notices of a day; a row is an hour of a station, with ``WARM_S`` before it that say nothing."""
+    stations, packet_s = sorted(parts), SAMPLES / RATE_HZ
+    steps = int((3600 + WARM_S) / packet_s)
+    body = np.concatenate([part for station in stations for part in parts[station]])
+    stretches: dict[str, list[tuple[int, int]]] = {}
+    at = 0
+    for station in stations:
+        for part in parts[station]:
+            stretches.setdefault(station, []).append((at, at + len(part)))
+            at += len(part)
+    order = np.stack([surrogate(stretches[station], steps, rng) for station in stations for _ in range(24)])
+    begins = np.tile(day * 86_400 + np.arange(24) * 3600, len(stations)) * S
+    start = begins - WARM_S * S + rng.uniform(0, packet_s, len(order)) * S
+    device = np.arange(1, len(order) + 1, dtype=np.int32)
+    rule = next(r for r in parse_rules(DEFAULT_RULES) if r.id == "vibration.shaking")
+    picker, notices = Picker(), StaLta(rule)
+    found: list[Trigger] = []
+    for step in range(steps):
+        w = waveforms(device, start + step * packet_s * S, body[order[:, step]])
+        picks = picker.feed(Block(no_readings(), (w,), (), (), (), 0))
+        shown = [d for d in notices.feed(w) if d.phase == "onset"]
+        for kind, said in (("vibration.pick", picks), ("vibration.shaking", shown)):
+            for d in said:
+                of = (d.device - 1) // 24
+                if d.at_us >= begins[d.device - 1]:
+                    found.append(trigger(of, stations[of], d.at_us, where[stations[of]], kind))
+    return found
+
+
+def surrogate(stretches: list[tuple[int, int]], steps: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Which packets make ``steps`` of a station's noise: its stretches in any order, each shifted round."""
     made: list[np.ndarray[Any, Any]] = []
     while sum(map(len, made)) < steps:
-        part = parts[int(rng.integers(len(parts)))]
-        made.append(np.roll(part - part.mean(axis=(0, 2), keepdims=True), int(rng.integers(len(part))), axis=0))
-    return np.concatenate(made)[:steps].astype(np.float32)
+        start, stop = stretches[int(rng.integers(len(stretches)))]
+        made.append(start + np.roll(np.arange(stop - start), int(rng.integers(stop - start))))
+    return np.concatenate(made)[:steps].astype(np.int32)
 
 
 def no_readings() -> Readings:
@@ -139,9 +180,11 @@ def trigger(device: int, name: str, t_us: int, place: tuple[float, float], kind:
     return Trigger(key, name, kind, 4, t_us, t_us + S // 5, *place, f"house {device}")
 
 
-def played(triggers: list[Trigger]) -> int:
-    """How many area events a stream of triggers makes."""
+def played(triggers: list[Trigger], stands: Sequence[tuple[float, float]]) -> int:
+    """How many area events a stream of triggers makes among stations that stand there."""
     a, seen = engine(), set()
+    for device, place in enumerate(stands):
+        a.listen(device, *place)
     for t in triggers:
         a.add([t])
         seen |= {event.id for event in a.changed.values() if event.is_wide}
@@ -154,27 +197,44 @@ def played(triggers: list[Trigger]) -> int:
 
 def invented_noise() -> None:
     """Random picks: the OpenEEW network's size, a city of 200 stations, a dense city of 2,000."""
-    print(f"\n{'invented noise':<34}{'picks/station-day':>18}{'weeks':>7}{'area events a week':>20}")
-    for name, stations, span, rate, weeks in (
-        ("21 stations over 700 km", 21, 6.0, 10.0, 20.0), ("21 stations over 700 km", 21, 6.0, 100.0, 4.0),
-        ("city, 200 stations", 200, 0.5, 10.0, 4.0), ("city, 200 stations", 200, 0.5, 50.0, 1.0),
-        ("dense city, 2,000 stations", 2000, 0.5, 10.0, 1.0),
-    ):  # fmt: skip
-        print(f"{name:<34}{rate:>18.0f}{weeks:>7.0f}{noise_events(stations, span, rate, weeks):>20.2f}")
+    head = f"{'picks/station-day':>18}{'weeks':>7}{'area events a week':>20}{'of 100 starts':>15}"
+    print(f"\n{'invented noise':<40}{head}")
+    for name, stations, span, rate, weeks, rush in (
+        ("21 stations over 700 km", 21, 6.0, 10.0, 20.0, False),
+        ("21 stations over 700 km", 21, 6.0, 100.0, 4.0, False),
+        ("city, 200 stations", 200, 0.5, 10.0, 4.0, False),
+        ("city, 200 stations", 200, 0.5, 50.0, 2.0, False),
+        ("city, 200 stations, roads, rush hours", 200, 0.5, 50.0, 2.0, True),
+        ("dense city, 2,000 stations", 2000, 0.5, 10.0, 1.0, False),
+        ("dense city, 2,000, roads, rush hours", 2000, 0.5, 10.0, 1.0, True),
+    ):
+        rng = np.random.default_rng(2)
+        where = np.stack([113 + rng.uniform(0, span, stations), 22 + rng.uniform(0, span, stations)], axis=1)
+        stands = [(float(lon), float(lat)) for lon, lat in where]
+        found = played(noise(stands, rate, 7 * weeks, rng, rush=rush), stands)
+        starts = sum(played(noise(stands, rate, START_DAYS, rng, rush=False), stands) > 0 for _ in range(100))
+        print(f"{name:<40}{rate:>18.0f}{weeks:>7.0f}{found / weeks:>20.2f}{starts:>15}", flush=True)
 
 
-def noise_events(stations: int, span_deg: float, rate: float, weeks: float) -> float:
-    """Area events a week of unconnected picks."""
-    rng = np.random.default_rng(2)
-    where = np.stack([113 + rng.uniform(0, span_deg, stations), 22 + rng.uniform(0, span_deg, stations)], axis=1)
-    n = rng.poisson(stations * rate * 7 * weeks)
-    at = np.sort(rng.uniform(0, WEEK_S * weeks, n))
-    of = rng.integers(0, stations, n)
-    found = [
-        trigger(int(of[i]), f"s{of[i]}", round(at[i] * S), (where[of[i], 0], where[of[i], 1]), "vibration.pick")
-        for i in range(n)
+def noise(
+    stands: Sequence[tuple[float, float]], rate: float, days: float, rng: np.random.Generator, *, rush: bool
+) -> list[Trigger]:
+    """Unconnected picks, ``rate`` a station and day on average, or about that with ``rush``."""
+    n = len(stands)
+    each = rate * rng.lognormal(-0.5, 1.0, n) if rush else np.full(n, rate)
+    picks = rng.poisson(each.sum() * days * (RUSH if rush else 1))
+    at = np.sort(rng.uniform(0, days * 86_400, picks))
+    of = rng.choice(n, picks, p=each / each.sum())
+    if rush:
+        hour = at / 3600 % 24
+        busy = ((hour >= 7) & (hour < 9.5)) | ((hour >= 17) & (hour < 19))
+        now = np.where(busy, RUSH, np.where((hour >= 6) & (hour < 22), 1.0, NIGHT))
+        kept = rng.uniform(0, RUSH, picks) < now
+        at, of = at[kept], of[kept]
+    return [
+        trigger(int(i), f"s{i}", round(float(t) * S), stands[i], "vibration.pick")
+        for t, i in zip(at, of.tolist(), strict=True)
     ]
-    return played(found) / weeks
 
 
 # ---------------------------------------------------------------- speed
@@ -195,7 +255,10 @@ def speed() -> None:
     head = f"{'seconds':>10}{'worst block ms':>16}{'incidents':>11}{'alone first':>13}"
     print(f"\n{'10,000 triggers within 10 s':<34}{head}")
     for blocks in (1, 200):
-        a, worst, alone, began = engine(), 0.0, 0, time.perf_counter()
+        a, worst, alone = engine(), 0.0, 0
+        for t in triggers:
+            a.listen(t.key[1], t.lon or 0.0, t.lat or 0.0)
+        began = time.perf_counter()
         for part in np.array_split(np.arange(len(triggers)), blocks):
             start = time.perf_counter()
             a.add([triggers[i] for i in part])

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerting import association_found as found
 from alerting import association_rules as rules
 from alerting.association import Association, Event, Fault, Joins, NewIncident, Stays, Trigger
+from alerting.association_triggers import Triggers
 from alerting.incidents.words import body_of, event_of, kind_of, memory_of, severity_of
 from tests.unit.alerting.blocks import T0, S
 
@@ -27,6 +29,11 @@ def trigger(device: int, second: float, east_m: float = 0.0, north_m: float = 0.
         LAT + north_m / 111_195, f"house {device}",
     )  # fmt: skip
     return base._replace(**more)
+
+
+def pick(device: int, second: float, east_m: float = 0.0, north_m: float = 0.0) -> Trigger:
+    t = trigger(device, second, east_m, north_m, kind="vibration.pick")
+    return t._replace(key=("", *t.key[1:]))
 
 
 def engine() -> Association:
@@ -92,6 +99,100 @@ def test_in_a_noisy_city_three_triggers_are_chance_and_a_quake_is_found_all_the_
     assert len(a.events) == before
     a.add([trigger(50 + i, 0.3 * i, 1500.0 * i) for i in range(12)])
     assert any(len(e.rows) >= 12 for e in a.events.values())
+
+
+Places = list[tuple[float, float]]
+
+
+def noise(stations: int, a_day: float, minutes: float, seed: int) -> tuple[list[Trigger], Places]:
+    """Unconnected picks of a city 50 km wide, and where its stations stand (metres east and north)."""
+    rng = np.random.default_rng(seed)
+    where = [(float(e), float(n)) for e, n in rng.uniform(-25_000, 25_000, (stations, 2))]
+    picks = rng.poisson(stations * a_day * minutes / 1440)
+    seconds, of = np.sort(rng.uniform(0, minutes * 60, picks)), rng.integers(0, stations, picks)
+    return [pick(int(i), float(s), *where[i]) for s, i in zip(seconds, of, strict=True)], where
+
+
+def listening(where: Places) -> Association:
+    a = engine()
+    for i, place in enumerate(where):
+        t = trigger(i, 0.0, *place)
+        a.listen(i, t.lon or 0.0, t.lat or 0.0)
+    return a
+
+
+@pytest.mark.parametrize(("stations", "a_day", "minutes"), [(200, 50.0, 40.0), (2000, 10.0, 20.0)])
+def test_a_noisy_city_that_is_listened_to_from_now_on_has_no_event(
+    stations: int, a_day: float, minutes: float
+) -> None:
+    for seed in range(4):
+        picks, where = noise(stations, a_day, minutes, seed)
+        a = listening(where)
+        for t in picks:
+            a.add([t])
+            a.settle()
+        assert told(a) == []
+
+
+def test_a_quake_right_after_the_start_of_a_noisy_city_is_found() -> None:
+    picks, where = noise(200, 50.0, 2.0, 1)
+    a = listening(where)
+    a.add(picks)
+    metres = [math.hypot(e + 10_000, n) for e, n in where]
+    for i in sorted(range(200), key=lambda i: metres[i]):
+        a.add([pick(i, 120.0 + metres[i] / 5500, *where[i])])
+    [(kind, devices)] = told(a)
+    assert kind == "area"
+    assert len(devices) >= 190
+    assert (only(a).detected_us - T0) / S - 120.0 < 4.0
+
+
+def test_a_few_stations_right_after_the_start_are_enough_in_a_small_network() -> None:
+    a = listening([(15_000.0 * i, 20_000.0 * (i % 3)) for i in range(15)])
+    a.add(quake(3))
+    assert told(a) == [("area", [1, 2, 3])]
+
+
+def test_what_is_assumed_gives_way_to_what_was_heard() -> None:
+    start, half, known = (
+        rules.background_an_hour(n, s, 48)
+        for n, s in (
+            (
+                0,
+                0,
+            ),
+            (100, 1800),
+            (200, 3600),
+        )
+    )
+    assert start == pytest.approx(48 * rules.ASSUMED_A_DAY / 24)
+    assert start < half < known == 201
+    assert rules.background_an_hour(0, 7200, 10_000) == 1
+    assert rules.chance_allowed(3600) == rules.CHANCE_A_WEEK_MAX < rules.chance_allowed(0)
+
+
+def test_more_than_any_number_of_stations_is_never() -> None:
+    """A background in which chance explains two dozen: no event, however many fit."""
+    rng = np.random.default_rng(3)
+    memory = Triggers()
+    memory.append([
+        trigger(1000 + i, float(second), *rng.uniform(-500, 500, 2))
+        for i, second in enumerate(rng.uniform(-3660, -61, 9000))
+    ])  # fmt: skip
+    rows = memory.append([trigger(i, 0.0, *rng.uniform(-500, 500, 2)) for i in range(60)])
+    assert found.stations(memory, int(rows[0])) is None
+
+
+def test_what_an_association_knew_before_a_restart_is_not_known_after_it() -> None:
+    """An alert of hours ago that is taken up does not mean that the city was listened to since."""
+    picks, where = noise(200, 50.0, 10.0, 1)
+    a = listening(where)
+    old = trigger(1, -7200.0, incident="I9")
+    a.resume([], [old])
+    a.add([pick(5000, -9000.0)._replace(late=True)])
+    for t in picks:
+        a.add([t])
+    assert told(a) == []
 
 
 def test_two_neighbouring_houses_that_shake_strongly_are_an_area_event() -> None:
@@ -181,6 +282,35 @@ def test_several_sensors_of_one_house_are_a_step_worse_than_one() -> None:
     assert severity_of(event, "building", a.members(event)) == 2
 
 
+def test_sensors_of_one_house_minutes_apart_and_senses_far_apart_in_time_are_not_one() -> None:
+    a = engine()
+    a.add([trigger(1, 0.0), trigger(2, 90.0, building="house 1")])
+    a.add([trigger(3, 0.0, 9000.0, kind="fire.smoke"), trigger(4, 400.0, 9020.0, kind="camera.fire")])
+    assert told(a) == []
+
+
+def test_many_sensors_of_one_house_are_one_station() -> None:
+    a = engine()
+    a.add([trigger(i, 0.1 * i, building="house 1") for i in range(1, 6)])
+    a.add([trigger(9, 1.0, 700.0)])
+    assert told(a) == [("building", [1, 2, 3, 4, 5])]
+
+
+def test_limits_passed_by_single_readings_need_a_fourth_house() -> None:
+    a = engine()
+    a.add([trigger(i, 0.5 * i, 900.0 * i, kind="vibration.limit") for i in range(3)])
+    assert told(a) == []
+    a.add([trigger(3, 1.5, 2700.0, kind="vibration.limit")])
+    assert told(a) == [("area", [0, 1, 2, 3])]
+
+
+def test_houses_that_each_fit_one_but_not_each_other_are_no_wave() -> None:
+    """One 20 km off to either side, the one 4 s before and the other 4 s after: no wave passes both."""
+    a = engine()
+    a.add([trigger(1, 0.0), trigger(2, -6.0, 18_000.0), trigger(3, 6.0, 18_000.0, 900.0)])
+    assert told(a) == []
+
+
 def test_one_sensor_with_two_rules_is_not_two_sensors() -> None:
     a = engine()
     a.add([trigger(1, 0.0), trigger(1, 0.5, kind="vibration.limit")])
@@ -201,6 +331,8 @@ def test_a_fire_in_a_quake_stays_an_incident_of_its_own() -> None:
     a.add([trigger(1, 0.0, kind="fire.smoke"), trigger(2, 1.0, 20.0, kind="camera.fire")])
     a.add(quake(4, first=10, at=2.0))
     assert told(a) == [("mixed", [1, 2]), ("area", [10, 11, 12, 13])]
+    a.add([trigger(3, 3.0, 10.0, kind="vibration.limit"), *quake(6, first=10, at=2.0)[4:]])
+    assert [kind for kind, _ in told(a)] == ["mixed", "area"], "nor with the shaking that its house felt"
 
 
 # ---------------------------------------------------------------- storms
@@ -212,15 +344,23 @@ def test_a_thousand_in_ten_seconds_are_one_incident_and_few_alarms() -> None:
         a, alone = engine(), 0
         seconds = np.sort(rng.uniform(0, 10, 1000))
         for part in np.array_split(np.arange(1000), 100):
-            a.add([
-                t if placed else t._replace(lon=None, lat=None, building=None)
-                for i in part
-                for t in [trigger(int(i), float(seconds[i]), *rng.uniform(-15_000, 15_000, 2), kind=kind)]
-            ])
+            a.add(
+                [
+                    t if placed else t._replace(lon=None, lat=None, building=None)
+                    for i in part
+                    for t in [trigger(int(i), float(seconds[i]), *rng.uniform(-15_000, 15_000, 2), kind=kind)]
+                ]
+            )
             alone += sum(isinstance(d, Stays) for d in a.moved.values())
             a.settle()
         assert [len(devices) for _, devices in told(a)] == [1000]
         assert alone + 1 <= 10
+
+
+def test_eight_places_in_a_minute_and_a_half_are_no_storm() -> None:
+    a = engine()
+    a.add([trigger(i, 12.0 * i, 30_000.0 * i, kind="gas.leak") for i in range(8)])
+    assert told(a) == []
 
 
 def test_maintainers_notices_are_no_storm() -> None:
