@@ -31,8 +31,8 @@ from db.pool import Connection, connect, open_pool
 from geo.store import CELL_COLUMNS, REGION_COLUMNS, cell_rows, region_rows
 from server.embedded.stack import embedded_stack
 from server.finding import Finding
+from server.places import Places, read_divisions
 from server.run import settle_memory
-from server.wiring import Places, read_divisions
 from simulators.city import build_city
 from simulators.city_streets import road_names
 

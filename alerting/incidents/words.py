@@ -76,25 +76,37 @@ def why(event: Event, kind: str, devices: int) -> list[Words]:
 
 
 def _rule_words(event: Event, kind: str, n: int) -> Words:
-    spread, km = event.spread_us / 1e6, event.size_m / 1000
+    spread, far, (soon_zh, soon) = event.spread_us / 1e6, _far(event.size_m), _soon(event.spread_us / 1e6)
     facts = {"rule": event.how, "devices": n, "needed": event.needed, "spread_s": round(spread, 3),
              "size_m": round(event.size_m, 1)}  # fmt: skip
     if kind == "device_fault":
-        zh = f"{n} 台设备相距 {km:.1f} km，却在 {spread:.2f} 秒内一起触发，快于任何波"
-        en = f"{n} devices over {km:.1f} km began within {spread:.2f} s: faster than any wave"
+        zh = f"{n} 台设备相距 {far}，却在 {spread:.2f} 秒内一起触发，快于任何波"
+        en = f"{n} devices over {far} began within {spread:.2f} s: faster than any wave"
     elif event.how == "stations":
-        zh = f"{n} 台设备在 {km:.1f} km 内先后触发，时差不超过波的走时；按当前背景需 {event.needed} 台"
-        en = f"{n} devices over {km:.1f} km within a wave's travel time; the background asks for {event.needed}"
+        zh = f"{n} 台设备在 {far} 内先后触发，时差不超过波的走时；按当前背景需 {event.needed} 台"
+        en = f"{n} devices over {far} within a wave's travel time; the background asks for {event.needed}"
     elif event.how == "plum":
-        zh = f"相邻房屋同时强烈晃动（{n} 台设备，{km:.2f} km）"
-        en = f"neighbouring buildings shake strongly together ({n} devices, {km:.2f} km)"
+        zh = f"相邻房屋同时强烈晃动（{n} 台设备，{far}）"
+        en = f"neighbouring buildings shake strongly together ({n} devices, {far})"
     elif event.how == "storm":
-        zh = f"{n} 台设备在 {spread:.1f} 秒内报警，没有别的解释，合并为一条"
-        en = f"{n} devices in alarm within {spread:.1f} s and no other explanation: folded into one"
+        zh = f"{n} 台设备{soon_zh}报警，没有别的解释，合并为一条"
+        en = f"{n} devices in alarm {soon} and no other explanation: folded into one"
     else:
-        zh = f"同一地点 {n} 台设备在 {spread:.1f} 秒内报警"
-        en = f"{n} devices at one spot within {spread:.1f} s"
+        zh = f"同一地点 {n} 台设备{soon_zh}报警"
+        en = f"{n} devices at one spot {soon}"
     return {"zh": zh, "en": en, **facts}
+
+
+def _far(metres: float) -> str:
+    """A distance as people say it: ``4 m``, ``2.3 km``."""
+    return f"{metres:.0f} m" if metres < 1000 else f"{metres / 1000:.1f} km"
+
+
+def _soon(seconds: float) -> tuple[str, str]:
+    """How soon after one another, in Chinese and English; nobody wants to read "within 0.0 s"."""
+    if seconds < 0.05:
+        return "同时", "at the same moment"
+    return f"在 {seconds:.1f} 秒内", f"within {seconds:.1f} s"
 
 
 def geometry(members: Sequence[Trigger]) -> tuple[dict[str, float] | None, float | None]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 import uvicorn
@@ -171,11 +172,22 @@ async def live_server(
     serving = asyncio.create_task(serve(settings, browser_database, stack.urls.mqtt_url, ready))
     serving.add_done_callback(lambda ended: ready.done() or fail(ready, ended))
     base_url = await asyncio.wait_for(ready, READY_S)
+    await until_ready(base_url)
     async with Publisher(stack.urls.simulator_mqtt_url, "browser-test") as publisher:
         yield LiveServer(base_url, browser_database, publisher, unused=unused)
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+
+
+async def until_ready(base_url: str) -> None:
+    """Until it is subscribed: the broker keeps nothing for who was never there."""
+    async with httpx2.AsyncClient(base_url=base_url, timeout=20) as client:
+
+        async def answers() -> bool:
+            return (await client.get("/readyz")).status_code == 200
+
+        await until(answers, "the server to be ready", READY_S)
 
 
 def fail(ready: asyncio.Future[str], ended: asyncio.Task[None]) -> bool:

@@ -455,4 +455,4 @@ async def test_a_flood_is_named_with_its_towns(visitor: VisitorMaker, live_serve
     await someone.sign_in()
     for _ in range(11):
         await live_server.raise_alert(kind="smoke", metric="smoke_ppm", value=700.0)
-    await expect(someone.page.locator("#flood")).to_contain_text(re.compile(r"Alert flood: \d+ in 10 minutes"))
+    await expect(someone.page.locator("#flood")).to_contain_text(re.compile(r"Alert flood: \d+ in 10 minutes.* — "))

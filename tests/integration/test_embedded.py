@@ -31,6 +31,7 @@ from server.embedded.home import Home
 from server.embedded.postgres import data_major
 from server.embedded.privileges import RunAs, choose_user, reaches, setpriv_path
 from server.embedded.stack import EmbeddedStack, EmbeddedUrls, embedded_stack, running_urls
+from simulators.publisher import Publisher
 
 pytestmark = pytest.mark.stack
 
@@ -474,9 +475,11 @@ async def test_queued_messages_outlast_the_broker(home: Path, killed: bool) -> N
     with owner(home, port) as (process, urls):
         async with _session(urls) as server:
             await server.subscribe("sensors/+/readings", qos=1)
-        async with client(urls.mqtt_url) as device:
+        assert urls.mqtt_url is not None
+        async with Publisher(urls.mqtt_url, "many") as device:
             for number in range(count):
-                await device.publish("sensors/D/readings", b"%d" % number, qos=1)
+                await device.publish("sensors/D/readings", b"%d" % number)
+            await device.flush()
         if killed:
             published = time.time()
             await until(lambda: (home / "broker/store/mosquitto.db").exists())

@@ -22,7 +22,7 @@ from domain.people import Actor
 from geo.divisions import next_division
 from geo.store import load_locator
 from server.commands.imports import ImportReport, Options, import_file
-from server.wiring import Places, read_divisions
+from server.places import Places, read_divisions
 from tests.unit.alerting.blocks import METRICS, TEMPERATURE, S, block, default_rules, readings
 from tests.waiting import until
 

@@ -16,8 +16,9 @@ from domain.devices import Device
 from geo.key_places import KeyPlace, put_key_places, replace_generated
 from geo.locate import Locator
 from geo.store import load_locator, write_city
+from server.places import Places
 from server.settings import Settings
-from server.wiring import Places, build
+from server.wiring import build
 from simulators.city import seed_demo
 from tests.integration.api_house import Writer, make_users
 from tests.unit.alerting.blocks import block, default_rules, readings

@@ -52,7 +52,8 @@ function visibleRows() {
   const now = nowMs();
   const closed = filters.value.state === "closed";
   const rows = closed ? closedRows : store.open(now);
-  return rows.filter((alert) => matches(alert, filters.value, now));
+  const severity = (alert) => (closed ? alert.severity : incidents.severityOf(alert));
+  return rows.filter((alert) => matches(alert, filters.value, now, severity(alert)));
 }
 
 function emptyNote() {
@@ -64,9 +65,11 @@ function draw() {
   cancelAnimationFrame(frame);
   frame = 0;
   const rows = visibleRows();
-  list.render(filters.value.state === "closed" ? rows : incidents.fold(rows), emptyNote());
-  filters.render({ counts: store.countsBySeverity(), shown: rows.length, open: store.alerts.size, waiting: store.waiting() });
-  showTitle(store.waiting());
+  const closed = filters.value.state === "closed";
+  const open = incidents.count(store.alerts.values());
+  list.render(closed ? rows : incidents.fold(rows), emptyNote());
+  filters.render({ open, shown: closed ? rows.length : incidents.count(rows).rows, alerts: store.alerts.size });
+  showTitle(open.waiting);
   showFlood(store, townName);
   if (!mapTimer) mapTimer = setTimeout(drawMap, MAP_EVERY_MS);
 }
@@ -238,7 +241,6 @@ function takeChange(message) {
     list.announce(folded ? rowId(folded) : alert.id);
   }
   if (filters.value.state === "closed" && (change === "closed" || change === "reopened")) loadClosed();
-  showTitle(store.waiting());
   redraw();
 }
 
@@ -434,7 +436,7 @@ function everySecond() {
   showSkew();
   showFlood(store, townName);
   let red = false;
-  for (const alert of store.alerts.values()) red ||= alert.severity === 1 && alert.state === "new";
+  for (const alert of store.alerts.values()) red ||= incidents.severityOf(alert) === 1 && alert.state === "new";
   sound.remind(red);
 }
 

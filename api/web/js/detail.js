@@ -270,7 +270,7 @@ export class Detail extends EventTarget {
   /** What the detector knew beside the value, less what says nothing. */
   features() {
     return Object.entries(this.alert.evidence?.features ?? {}).filter(([name, value]) => (
-      value !== null && value !== "" && !LINKS.includes(name) && !(name.endsWith("_delay_s") && value === 0)));
+      value !== null && value !== "" && name !== "metric_keys" && !LINKS.includes(name) && !(name.endsWith("_delay_s") && value === 0)));
   }
 
   valueLine(alert, metric) {

@@ -52,8 +52,12 @@ export class Filters extends EventTarget {
     h("span", { class: "severity-count" }, "0"))));
   }
 
-  /** Counts on the severity buttons, and what the filter leaves out. */
-  render({ counts, shown, open, waiting }) {
+  /**
+   * Counts on the severity buttons, and what the filter leaves out. `open` counts the list's rows as
+   * `IncidentStore.count` does, `shown` those that pass the filter, `alerts` the alerts in all rows.
+   */
+  render({ open, shown, alerts }) {
+    const counts = open.severities;
     for (const button of byId("severity-filter").children) {
       const level = Number(button.dataset.level);
       button.setAttribute("aria-pressed", String(this.value.severities.has(level)));
@@ -64,6 +68,8 @@ export class Filters extends EventTarget {
     byId("town-filter").value = this.value.town;
     byId("clear-filter").hidden = !this.active;
     byId("summary").textContent = this.value.state === "closed" ? t("summary.closed", { n: shown })
-      : this.active ? t("summary.filtered", { shown, open }) : t("summary.open", { open, waiting });
+      : this.active ? t("summary.filtered", { shown, open: open.rows })
+        : t("summary.open", { open: open.rows, waiting: open.waiting })
+          + (alerts > open.rows ? t("summary.folded", { alerts }) : "");
   }
 }

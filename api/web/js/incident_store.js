@@ -44,6 +44,25 @@ export class IncidentStore {
     return id && this.byId.has(id) && !this.unfolded.has(id) ? id : null;
   }
 
+  /** The severity of the row that stands for an alert: its incident's when that is known. */
+  severityOf(alert) {
+    return this.byId.get(alert.incident_id)?.severity ?? alert.severity;
+  }
+
+  /** What the folded list holds of these alerts: rows, rows with something new, and rows of each severity. */
+  count(alerts) {
+    const counts = { rows: 0, waiting: 0, severities: { 1: 0, 2: 0, 3: 0, 4: 0 } };
+    const seen = new Map(); // row -> whether something in it is new
+    for (const alert of alerts) {
+      const row = this.byId.has(alert.incident_id) ? rowId(alert.incident_id) : alert.id;
+      if (!seen.has(row)) counts.severities[this.severityOf(alert)] += 1;
+      seen.set(row, seen.get(row) || alert.state === "new");
+    }
+    counts.rows = seen.size;
+    for (const fresh of seen.values()) counts.waiting += fresh;
+    return counts;
+  }
+
   /**
    * Rows of the list: alerts as they are, those of a known incident as one entry
    * {id, incident, members} before the first alert that is less bad or older, with its members after it

@@ -31,7 +31,7 @@ export function incidentRow(entry, unfolded) {
       h("div", { class: "row-top" },
         h("span", { class: "row-title" }, say(incident.title)), ageNode(incident.started_at)),
       h("div", { class: "row-address" }, t("incident.size", { devices: numberText(incident.devices), alerts: numberText(members.length) }),
-        incident.radius_m > 1 && ` · ${t("incident.radius", { km: numberText(incident.radius_m / 1000, 2) })}`),
+        incident.radius_m > 1 && ` · ${t("incident.radius", { far: farText(incident.radius_m) })}`),
       h("div", { class: "row-chips" },
         h("span", { class: "chip chip-incident" }, term("incident_kind", incident.kind)),
         h("span", { class: `chip condition-${incident.condition}` }, term("condition", incident.condition)),
@@ -40,6 +40,11 @@ export function incidentRow(entry, unfolded) {
         h("span", { class: "row-lead" }, `${unfolded ? "▾" : "▸"} ${t(unfolded ? "incident.fold" : "incident.unfold")}`)),
       unfolded && h("ul", { class: "row-why" }, reasons(incident))),
   ];
+}
+
+/** A distance as people say it: `4 m`, `2.3 km`. */
+function farText(metres) {
+  return metres < 1000 ? `${numberText(Math.round(metres))} m` : `${numberText(metres / 1000, 2)} km`;
 }
 
 function reasons(incident) {

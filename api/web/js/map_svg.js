@@ -8,6 +8,8 @@ import { NUMERALS, SHAPES, BASELINES, NUMERAL_SIZES } from "./severity.js";
 
 const WIDTH = 1000;
 const CIRCLE_M_MIN = 300; // smaller would not show at this scale
+const READABLE_PX = 800; // a narrower drawing has larger marks and names only where something is
+const MAGNIFY_MAX = 2;
 
 export class SvgMap {
   constructor(container, towns, events) {
@@ -23,7 +25,9 @@ export class SvgMap {
     container.append(this.svg);
     this.selectedId = null;
     this.town = "";
+    this.magnify = 1;
     this.setTowns();
+    this.resize();
   }
 
   setTowns() {
@@ -78,7 +82,7 @@ export class SvgMap {
   mark(alert) {
     const [x, y] = this.project(pointOf(alert));
     const chosen = alert.id === this.selectedId;
-    const size = chosen ? 1.35 : 0.95;
+    const size = (chosen ? 1.35 : 0.95) * this.magnify;
     return s("g", {
       class: `mark mark-${alert.severity}${alert.condition === "cleared" ? " is-cleared" : ""}${chosen ? " is-selected" : ""}`,
       transform: `translate(${(x - 12 * size).toFixed(1)} ${(y - 12 * size).toFixed(1)}) scale(${size})`,
@@ -104,7 +108,16 @@ export class SvgMap {
 
   home() {}
 
-  resize() {}
+  /** Marks and names keep a readable size however narrow the drawing is. */
+  resize() {
+    const width = this.svg.clientWidth || READABLE_PX;
+    const magnify = Math.min(MAGNIFY_MAX, Math.max(1, READABLE_PX / width));
+    this.svg.classList.toggle("is-small", magnify > 1.25);
+    this.svg.style.setProperty("--magnify", magnify.toFixed(2));
+    if (magnify === this.magnify) return;
+    this.magnify = magnify;
+    if (this.open) this.update(this.open, this.alerts);
+  }
 
   counts() {
     return { towns: this.townPaths.children.length, alerts: this.marks.children.length };

@@ -26,14 +26,15 @@ export function showConnection(live) {
   if (byId("stale-text").textContent !== whole) byId("stale-text").textContent = whole;
 }
 
-/** More than ten alerts in ten minutes: say how many and where. */
+/** More than ten alerts in ten minutes: say how many, what they fold to in the list, and where. */
 export function showFlood(store, townName) {
   const banner = byId("flood");
-  const { count, towns } = store.recent(nowMs());
+  const { count, rows, towns } = store.recent(nowMs());
   banner.hidden = count <= FLOOD_LIMIT;
   if (banner.hidden) return;
   const where = towns.slice(0, 4).map(([code, n]) => `${(code && townName(code)) || t("place.unknown")} ${n}`);
-  const text = t("flood.banner", { n: count, where: where.join(t("flood.separator")) });
+  const folded = rows < count ? t("flood.folded", { rows }) : "";
+  const text = t("flood.banner", { n: count, folded, where: where.join(t("flood.separator")) });
   if (banner.textContent !== text) fill(banner, h("span", null, text));
 }
 

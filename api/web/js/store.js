@@ -24,7 +24,7 @@ export function leadOf(alert) {
 export class AlertStore {
   constructor() {
     this.alerts = new Map();
-    this.raised = new Map(); // id -> {ms, town}: what the flood banner counts
+    this.raised = new Map(); // id -> {ms, town, incident}: what the flood banner counts
     this.cursor = null;
   }
 
@@ -55,25 +55,13 @@ export class AlertStore {
   }
 
   noteRaised(alert) {
-    const ms = Date.parse(alert.timeline?.committed ?? alert.started_at);
-    if (!this.raised.has(alert.id)) this.raised.set(alert.id, { ms, town: alert.place?.town ?? null });
+    const known = this.raised.get(alert.id);
+    const ms = known?.ms ?? Date.parse(alert.timeline?.committed ?? alert.started_at);
+    this.raised.set(alert.id, { ms, town: alert.place?.town ?? null, incident: alert.incident_id ?? null });
   }
 
   open(nowMs) {
     return [...this.alerts.values()].sort((a, b) => compareAlerts(a, b, nowMs));
-  }
-
-  /** Open alerts by severity: {1: n, …}. */
-  countsBySeverity() {
-    const counts = { 1: 0, 2: 0, 3: 0, 4: 0 };
-    for (const alert of this.alerts.values()) counts[alert.severity] += 1;
-    return counts;
-  }
-
-  waiting() {
-    let n = 0;
-    for (const alert of this.alerts.values()) if (alert.state === "new") n += 1;
-    return n;
   }
 
   /** Open alerts by town: Map(code -> {count, worst}); shelved ones do not colour the map. */
@@ -90,19 +78,24 @@ export class AlertStore {
     return towns;
   }
 
-  /** Alerts of the last ten minutes, as {count, towns: [[code, n], …]} by number. */
+  /**
+   * Alerts of the last ten minutes, as {count, rows, towns: [[code, n], …]} by number; `rows` is what they
+   * fold to, an incident being one however many alerts it has.
+   */
   recent(nowMs) {
+    const rows = new Set();
     const towns = new Map();
     let count = 0;
-    for (const [id, { ms, town }] of this.raised) {
+    for (const [id, { ms, town, incident }] of this.raised) {
       if (ms < nowMs - FLOOD_WINDOW_MS) {
         this.raised.delete(id);
         continue;
       }
       count += 1;
+      rows.add(incident ?? id);
       towns.set(town, (towns.get(town) ?? 0) + 1);
     }
-    return { count, towns: [...towns].sort((a, b) => b[1] - a[1]) };
+    return { count, rows: rows.size, towns: [...towns].sort((a, b) => b[1] - a[1]) };
   }
 }
 
@@ -116,9 +109,9 @@ export function searchText(alert) {
   ].filter(Boolean).join(" ").toLowerCase();
 }
 
-/** Whether an alert passes the list's filter. */
-export function matches(alert, filter, nowMs) {
-  if (filter.severities.size && !filter.severities.has(alert.severity)) return false;
+/** Whether an alert passes the list's filter; `severity` is that of the row which stands for it. */
+export function matches(alert, filter, nowMs, severity = alert.severity) {
+  if (filter.severities.size && !filter.severities.has(severity)) return false;
   if (filter.state === "shelved" && !isShelved(alert, nowMs)) return false;
   if (["new", "acknowledged", "assigned"].includes(filter.state) && alert.state !== filter.state) return false;
   if (filter.town && alert.place?.town !== filter.town) return false;

@@ -182,8 +182,9 @@ def test_times_are_the_citys_with_a_zone_label() -> None:
 @needs_node
 def test_the_store_keeps_the_newest_and_sorts_for_the_responder() -> None:
     assert run_script("store") == [
-        "bcad", False, True, "bacd", False, "bacd", True, "acd", {"1": 1, "2": 1, "3": 1, "4": 0},
+        "bcad", False, True, "bacd", False, "bacd", True, "acd",
         {"count": 2, "worst": 2}, 3, 13, "a", "c", "d", "",
+        {"count": 4, "rows": 2, "towns": [["a", 1], ["b", 1], ["c", 1], ["d", 1]]},
     ]  # fmt: skip
 
 
@@ -209,5 +210,7 @@ def test_a_lost_feed_resumes_with_its_cursor() -> None:
 def test_alerts_fold_under_their_incident() -> None:
     assert run_script("incidents") == [
         "a incident:I c e", "I", None, True, "a incident:I b d c e", None, False,
-        False, 1, True, "incident:I a c e", True, "a b c d e", "I", None, 65, 1000, 1000,
+        False, 1, True, "incident:I a c e",
+        {"rows": 5, "waiting": 4, "severities": {"1": 2, "2": 1, "3": 1, "4": 1}}, 1, 4,
+        True, "a b c d e", "I", None, 65, 1000, 1000,
     ]  # fmt: skip

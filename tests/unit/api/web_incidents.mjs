@@ -14,6 +14,8 @@ const out = [ids(), store.foldedIn(rows[1]), store.foldedIn(rows[4])];
 out.push(store.toggle("I"), ids(), store.foldedIn(rows[1]), store.toggle("I"));
 out.push(store.apply({ cursor: 5, incident: incident("X", 1, "00") }), store.byId.size);
 out.push(store.apply({ cursor: 6, incident: incident("I", 1, "10", { version: 2 }) }), ids());
+const many = [...rows, { ...alert("f", 2, "13", "I"), state: "acknowledged" }, { ...alert("g", 3, "14"), state: "closed" }];
+out.push(store.count(many), store.severityOf(rows[3]), store.severityOf(rows[4]));
 out.push(store.apply({ cursor: 7, incident: incident("I", 1, "10", { version: 3, state: "closed" }) }), ids());
 out.push(incidentOf(rowId("I")), incidentOf("I"));
 const ring = circleRing({ lon: 113, lat: 60 }, 1000);

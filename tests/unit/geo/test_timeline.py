@@ -7,7 +7,7 @@ import numpy as np
 from geo.grids import Cell, Region
 from geo.locate import Locator
 from geo.timeline import BEGINNING_US, Timeline, with_outlines
-from server.wiring import Places
+from server.places import Places
 from tests.unit.geo.two_towns import PLANE, A, square, two_towns
 
 MERGED = f"{A}003"
