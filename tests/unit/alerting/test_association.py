@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from alerting import association_found as found
 from alerting import association_rules as rules
 from alerting.association import Association, Event, Fault, Joins, NewIncident, Stays, Trigger
+from alerting.association_picks import Picker
 from alerting.association_triggers import Triggers
 from alerting.incidents.words import body_of, event_of, kind_of, memory_of, severity_of
-from tests.unit.alerting.blocks import T0, S
+from tests.unit.alerting.blocks import T0, S, block, packets
 
 LON, LAT = 113.75, 23.02
 EAST_M = 111_195 * math.cos(math.radians(LAT))
@@ -151,6 +152,14 @@ def test_a_few_stations_right_after_the_start_are_enough_in_a_small_network() ->
     a = listening([(15_000.0 * i, 20_000.0 * (i % 3)) for i in range(15)])
     a.add(quake(3))
     assert told(a) == [("area", [1, 2, 3])]
+
+
+def test_the_picker_names_each_device_it_listens_to_once() -> None:
+    picker, still = Picker(), np.zeros((2, 3, 32))
+    for second, devices in ((0, (3, 8)), (1, (3, 8)), (2, (8, 5))):
+        w = packets(devices, [T0 + second * 1_024_000] * 2, still, 31.25)
+        picker.feed(block(waveforms=(w,)))
+        assert picker.newcomers() == [[3, 8], [], [5]][second]
 
 
 def test_what_is_assumed_gives_way_to_what_was_heard() -> None:
