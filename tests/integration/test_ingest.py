@@ -73,12 +73,13 @@ async def running_ingest(
     now_s: float = NOW_S,
     sink: Sink | None = None,
     adapters: Adapters | None = None,
+    clock_s: Callable[[], float] | None = None,
 ) -> AsyncIterator[Running]:
     client_id = client_id or f"test-ingest-{next(_ids)}"
     adapters = adapters or Adapters((), rules.zone)
     session = MqttSession(
         broker.url, client_id, (*SUBSCRIPTIONS, *adapters.filters), retained_filters=adapters.retained_filters,
-        now_us=lambda: int(now_s * 1e6),
+        now_us=lambda: int((clock_s() if clock_s else now_s) * 1e6),
     )  # fmt: skip
     store = IngestStore(url)
     registry = Registry(pool)
@@ -418,3 +419,29 @@ async def test_what_was_committed_but_never_looked_at_is_looked_at_after_a_crash
         assert values == [99, 1]
         assert await running.scalar("SELECT sum(duplicate) > 0 FROM ledger_minute") is True
     await forget_session(broker, "crash")
+
+
+async def test_a_step_of_our_clock_loses_nothing(pool: Pool, database_url: str, broker: Broker) -> None:
+    """Back by an hour: what then lies in the future is kept aside. Ahead by an hour: nothing is late for that."""
+    clock_s = [float(NOW_S)]
+
+    def message(seq: int) -> dict[str, Any]:
+        return {"t": NOW_S + seq, "seq": seq, "values": {"a": seq}}
+
+    async with (
+        running_ingest(pool, database_url, broker, clock_s=lambda: clock_s[0]) as running,
+        device(broker) as publish,
+    ):
+        for seq, step_s, stored, aside in ((1, 0, 1, 0), (2, -3600, 1, 1), (3, 3600, 2, 1), (4, 0, 3, 1)):
+            clock_s[0] = NOW_S + seq + step_s
+            await publish("sensors/CL-1/readings", message(seq))
+            await running.until_count("reading", stored)
+            await running.until_count("quarantine", aside)
+        await publish("sensors/CL-1/readings", message(2))  # as on resend
+        await running.until_count("reading", 4)
+        assert await running.scalar("SELECT reason FROM quarantine") == "time_ahead"
+        assert await running.scalar("SELECT array_agg(seq ORDER BY seq) FROM reading WHERE NOT late") == [1, 3, 4]
+        assert await running.scalar("SELECT array_agg(seq) FROM reading WHERE late") == [2]
+        sums = "array[sum(received), sum(stored), sum(duplicate), sum(quarantined)]::int[]"
+        assert await running.scalar(f"SELECT {sums} FROM ledger_minute") == [5, 4, 0, 1]
+    await forget_session(broker, running.client_id)
