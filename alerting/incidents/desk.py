@@ -96,7 +96,12 @@ class IncidentDesk:
     def watch(self, block: Block) -> None:
         """Look at clocks, and for onsets too faint for an alert."""
         self._clock.watch(block)
-        for d in self._picker.feed(block):
+        picks = self._picker.feed(block)
+        for key in self._picker.newcomers():
+            device = self._device(key)
+            if device is not None and device.lon is not None and device.lat is not None:
+                self._engine(device.run).listen(key, device.lon, device.lat)
+        for d in picks:
             device = self._device(d.device)
             if device is not None and not device.disabled and device.lon is not None:
                 self._picks.append(self._pick(d, device))

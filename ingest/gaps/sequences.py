@@ -12,6 +12,7 @@ repeats or begins anew is taken by itself, in the order received.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -82,6 +83,7 @@ class Sequences:
     gaps: dict[int, list[Gap]] = field(default_factory=dict)
     begun: list[tuple[int, int, int]] = field(default_factory=list)  # (device, seq, time_us) met for the first time
     restarts: int = 0
+    turn: int = 0
 
     def begin(self, counts: Iterable[tuple[int, int, int]], gaps: Iterable[Gap]) -> None:
         """Take up (device, highest, newest_us) and open gaps from before."""
@@ -135,9 +137,22 @@ class Sequences:
         """The gap as it stands now, or None when it has ended."""
         return next((g for g in self.gaps.get(gap.device, []) if g.key == gap.key), None)
 
-    def open(self) -> list[Gap]:
-        """All gaps that have not ended."""
-        return [gap for gaps in self.gaps.values() for gap in gaps]
+    def open(self, at_most: int = sys.maxsize) -> list[Gap]:
+        """Gaps that have not ended: all, or of so many devices that ``at_most`` is reached, which take turns."""
+        devices = list(self.gaps)
+        turn = self.turn if self.turn < len(devices) else 0
+        found: list[Gap] = []
+        self.turn = turn
+        for device in devices[turn:] + devices[:turn]:
+            if len(found) >= at_most:
+                break
+            found += self.gaps[device]
+            self.turn = (self.turn + 1) % len(devices)
+        return found
+
+    def count_open(self) -> int:
+        """How many gaps have not ended."""
+        return sum(map(len, self.gaps.values()))
 
     def _one(self, device: int, seq: int, time_us: int, received_us: int) -> list[Gap]:
         highest, newest_us = int(self.highest[device]), int(self.newest_us[device])

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 COUNTS_EVERY_S = 30.0
 CLOSE_WITHIN_S = 3.0
+LOOKED_AT_ONCE_MAX = 20_000
+"""Open gaps looked at in one round: devices that misnumber everything must not hold up the event loop."""
 ASKED_AT_ONCE_MAX = 200
 """Commands a second: devices' answers come on top of the ordinary traffic."""
 
@@ -89,7 +91,7 @@ class GapService:
 
     async def step(self, now_us: int) -> None:
         """One round. Raises: DatabaseUnavailable; call again then."""
-        ask, over = due(self._sequences.open(), now_us, ASKED_AT_ONCE_MAX)
+        ask, over = due(self._sequences.open(LOOKED_AT_ONCE_MAX), now_us, ASKED_AT_ONCE_MAX)
         for gap in over:
             self._put(gap)
         # What came just before a crash may lie in the database with its gap still written as open.
@@ -145,7 +147,7 @@ class GapService:
         await self._write(counts, [g for g in self._changed.values() if counts or g.key in known])
         for key in [k for k, g in self._changed.items() if g.outcome is not None and k not in known]:
             del self._changed[key]  # it came by itself before anyone asked
-        metrics.SEQ_GAPS_OPEN.set(len(self._sequences.open()))
+        metrics.SEQ_GAPS_OPEN.set(self._sequences.count_open())
 
     async def _write(self, counts: list[tuple[int, int, int]], gaps: list[Gap]) -> None:
         if not (gaps or counts):

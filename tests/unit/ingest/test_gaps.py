@@ -309,3 +309,15 @@ async def test_a_gap_that_was_written_is_closed_in_writing_even_if_nobody_was_as
     await house.at(4.8)
     assert not house.asked
     assert missing(list(house.store.gaps.values())) == [(1, (), "filled")]
+
+
+def test_more_open_gaps_than_are_looked_at_take_turns() -> None:
+    s = Sequences()
+    s.take(block([(device, 2 * q, q) for device in range(1, 8) for q in range(4)]))
+    assert (len(s.open()), s.count_open()) == (21, 21)
+    rounds = [{gap.device for gap in s.open(6)} for _ in range(7)]
+    assert all(len(devices) == 2 for devices in rounds)
+    assert set().union(*rounds[:4]) == set(range(1, 8))
+    s.take(block([(device, 0, 99.0) for device in range(2, 8)]))
+    assert [gap.device for gap in s.open(6)] == [1, 1, 1], "the others count anew"
+    assert Sequences().open(6) == []
