@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 
 from alerting.default_rules import DEFAULT_RULES
 from alerting.detectors.base import Rule
@@ -24,7 +24,7 @@ from alerting.dispatch.matters import MATTERS
 from alerting.dispatch.rota import Rota
 from alerting.duty_store import read_context, read_in_force, read_stamp
 from alerting.incidents.desk import IncidentWrite, StoredIncident
-from alerting.incidents.store import lock_incidents, read_recent, sum_up, write_incidents
+from alerting.incidents.store import lock_incidents, locked, read_recent, sum_up, write_incidents
 from alerting.ports import Decide, Pair, Stale, Write
 from alerting.render import alert_json, alert_of
 from alerting.rule_store import read_rows
@@ -62,12 +62,13 @@ ORDER BY a.rule, a.device, a.episode DESC"""
 LOCK_VERSIONS = "SELECT id, version FROM alert WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 LOCK_ONE = f"SELECT {ALERT_COLUMNS} FROM alert WHERE id = %s FOR UPDATE"
 NEXT_CURSORS = "SELECT next_alert_cursor() FROM generate_series(1, %s)"
+# Bodies go as binary arrays: in a textual one psycopg escapes each quote of the JSON with a call.
 INSERT_ALERTS = """
 INSERT INTO alert (id, rule, device, episode, version, cursor, kind, severity, condition, state, shelved_until,
                    town, village, grid, exercise, incident_id, started_at, updated_at, body)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::bigint[], %s::text[],
                      %s::int2[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[],
-                     %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::jsonb[])
+                     %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %b::text[]::jsonb[])
 ON CONFLICT DO NOTHING RETURNING id"""
 UPDATE_ALERTS = """
 UPDATE alert a
@@ -75,14 +76,14 @@ SET version = n.version, cursor = n.cursor, severity = n.severity, condition = n
     shelved_until = n.shelved_until, town = n.town, village = n.village, grid = n.grid,
     incident_id = n.incident_id, updated_at = n.updated_at, body = n.body
 FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::int2[], %s::text[], %s::text[], %s::timestamptz[],
-            %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::jsonb[])
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %b::text[]::jsonb[])
      AS n (id, version, cursor, severity, condition, state, shelved_until, town, village, grid, incident_id,
            updated_at, body)
 WHERE a.id = n.id"""
 INSERT_CHANGES = """
 INSERT INTO alert_change (cursor, alert_id, version, change, actor, at, reason, exercise, body)
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[], %s::text[],
-                     %s::text[], %s::jsonb[])"""
+                     %s::text[], %b::text[]::jsonb[])"""
 NOTIFY = "SELECT pg_notify('alert_change', %s)"
 DUE_SHELVES = "SELECT id FROM alert WHERE shelved_until <= %s AND state <> 'closed' ORDER BY id"
 
@@ -176,7 +177,7 @@ class PostgresAlertStore:
             return []
         try:
             with unavailable("writing alerts"):
-                async with self._pool.connection() as conn, conn.transaction():
+                async with self._pool.connection() as conn, conn.pipeline(), conn.transaction():
                     return await _write(conn, writes, incidents)
         except _Rollback as rollback:
             return rollback.stale
@@ -192,8 +193,9 @@ class PostgresAlertStore:
                 change = decide(alert, body)
                 if change is None:
                     return alert, body
-                incidents = await lock_incidents(conn, [alert.incident_id] if alert.incident_id else [])
-                [cursor] = await _cursors(conn, 1)
+                mine = [alert.incident_id] if alert.incident_id else []
+                incidents = await locked(await lock_incidents(conn, mine))
+                [cursor] = await _numbers(await _cursors(conn, 1))
                 body = alert_json(change.alert, cursor)
                 write = Write(change, actor, at_us)
                 await conn.execute(UPDATE_ALERTS, _columns([_update_row(write, cursor, _json(body))]))
@@ -219,14 +221,21 @@ class PostgresAlertStore:
 
 
 async def _write(conn: Connection, writes: Sequence[Write], incidents: Sequence[IncidentWrite]) -> list[int]:
+    """In a pipeline: a statement waits only for what the next one needs, so an alert takes three round trips."""
     first: dict[str, Alert] = {}
     for write in writes:
         first.setdefault(write.change.alert.id, write.change.alert)
-    await _check_versions(conn, [alert for alert in first.values() if alert.version > 1])
+    older_alerts = [alert for alert in first.values() if alert.version > 1]
     touched = {write.change.alert.incident_id for write in writes} - {None}
-    known = await lock_incidents(conn, [*(i.id for i in incidents), *(i for i in touched if i)])
-    await write_incidents(conn, known, incidents)
-    cursors = await _cursors(conn, len(writes))
+    versions = await conn.execute(LOCK_VERSIONS, ([a.id for a in older_alerts],)) if older_alerts else None
+    lock = await lock_incidents(conn, [*(i.id for i in incidents), *(i for i in touched if i)])
+    numbers = await _cursors(conn, len(incidents) + len(writes))
+    if versions is not None:
+        _check_versions(await versions.fetchall(), older_alerts)
+    known = await locked(lock)
+    cursors = await _numbers(numbers)
+    await write_incidents(conn, known, incidents, cursors[: len(incidents)])
+    cursors = cursors[len(incidents) :]
     rendered = [
         (write, cursor, _json(alert_json(write.change.alert, cursor)))
         for write, cursor in zip(writes, cursors, strict=True)
@@ -237,25 +246,19 @@ async def _write(conn: Connection, writes: Sequence[Write], incidents: Sequence[
     if not rendered:
         await conn.execute(NOTIFY, ("",))
         return cursors
-    async with conn.pipeline():  # one round trip for all of it
-        inserted = None
-        if fresh:
-            inserted = await conn.execute(INSERT_ALERTS, _columns([_insert_row(*row) for row in fresh]))
-        if older:
-            await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in older]))
-        await _append(conn, rendered)
+    inserted = await conn.execute(INSERT_ALERTS, _columns([_insert_row(*row) for row in fresh])) if fresh else None
+    if older:
+        await conn.execute(UPDATE_ALERTS, _columns([_update_row(*row) for row in older]))
+    await _append(conn, rendered)
     if inserted is not None:
         _check_inserted(await inserted.fetchall(), [write.change.alert for write, _, _ in fresh])
     await sum_up(conn, known, _to_sum(writes, known), writes[-1].actor, from_us(writes[-1].at_us))
     return cursors
 
 
-async def _check_versions(conn: Connection, alerts: list[Alert]) -> None:
-    """Lock the alerts that exist already; leave when one is not as the writer thought."""
-    if not alerts:
-        return
-    rows = await (await conn.execute(LOCK_VERSIONS, ([a.id for a in alerts],))).fetchall()
-    stored: dict[str, int] = dict(rows)
+def _check_versions(rows: Sequence[Sequence[Any]], alerts: Sequence[Alert]) -> None:
+    """Leave when an alert that exists already, and is locked now, is not as the writer thought."""
+    stored = {row[0]: row[1] for row in rows}
     stale = [(a.rule, a.device) for a in alerts if stored.get(a.id) != a.version - 1]
     if stale:
         raise _Rollback(Stale(tuple(stale)))
@@ -269,9 +272,13 @@ def _check_inserted(rows: Sequence[Sequence[Any]], alerts: Sequence[Alert]) -> N
         raise _Rollback(Stale(tuple(stale)))
 
 
-async def _cursors(conn: Connection, count: int) -> list[int]:
-    rows = await (await conn.execute(NEXT_CURSORS, (count,))).fetchall()
-    return [row[0] for row in rows]
+async def _cursors(conn: Connection, count: int) -> AsyncCursor[tuple[Any, ...]]:
+    """Ask for the next cursors; ``_numbers`` reads the answer."""
+    return await conn.execute(NEXT_CURSORS, (count,))
+
+
+async def _numbers(answer: AsyncCursor[tuple[Any, ...]]) -> list[int]:
+    return [row[0] for row in await answer.fetchall()]
 
 
 async def _append(conn: Connection, rows: list[tuple[Write, int, str]]) -> None:

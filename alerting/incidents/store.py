@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import dict_row
 
 from alerting.incidents.desk import IncidentWrite, StoredIncident
@@ -21,8 +21,8 @@ from domain.clock import from_us, iso, to_us
 ASSOCIATION = "association"
 RECENT = timedelta(hours=1)
 
-LOCK = """
-SELECT id, version, state, condition, exercise, body FROM incident WHERE id = ANY(%s) ORDER BY id FOR UPDATE"""
+LOCK = "SELECT id, version, state, condition, exercise FROM incident WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+BODIES = "SELECT id, body FROM incident WHERE id = ANY(%s)"
 NEXT_CURSORS = "SELECT next_alert_cursor() FROM generate_series(1, %s)"
 SUMS = """
 SELECT incident_id, count(*) FILTER (WHERE state <> 'closed') AS open,
@@ -54,49 +54,62 @@ Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
 
-async def lock_incidents(conn: Connection, ids: Iterable[str]) -> dict[str, Row]:
-    """The incidents there are of these ids, locked."""
+async def lock_incidents(conn: Connection, ids: Iterable[str]) -> AsyncCursor[Row] | None:
+    """Ask for the incidents there are of these ids, locked; ``locked`` reads the answer."""
     wanted = sorted(set(ids))
-    if not wanted:
-        return {}
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(LOCK, (wanted,))
-        return {row["id"]: row for row in await cursor.fetchall()}
+    return await conn.cursor(row_factory=dict_row).execute(LOCK, (wanted,)) if wanted else None
 
 
-async def write_incidents(conn: Connection, known: dict[str, Row], writes: Sequence[IncidentWrite]) -> None:
+async def locked(answer: AsyncCursor[Row] | None) -> dict[str, Row]:
+    """The incidents that ``lock_incidents`` asked for, by id. Bodies are read only when they are written."""
+    return {row["id"]: row for row in await answer.fetchall()} if answer is not None else {}
+
+
+async def write_incidents(
+    conn: Connection, known: dict[str, Row], writes: Sequence[IncidentWrite], cursors: Sequence[int]
+) -> None:
     """What association found, each change with its cursor; ``known`` follows."""
-    if not writes:
-        return
-    cursors = await (await conn.execute(NEXT_CURSORS, (len(writes),))).fetchall()
-    for write, (cursor,) in zip(writes, cursors, strict=True):
+    bodies = await _bodies(conn, [write.id for write in writes if write.id in known])
+    for write, cursor in zip(writes, cursors, strict=True):
         row = known.get(write.id)
         if row is None and write.change == "merged":
             continue  # purged meanwhile
-        before = row["body"] if row else {"state": "open", "condition": "active"}
+        before = bodies.get(write.id) or {"state": "open", "condition": "active"}
         ended = {"state": "closed", "condition": "cleared", "updated_at": iso(write.at_us)}
         body = {**before, **write.body, **(ended if write.change == "merged" else {})}
         version = (row["version"] if row else 0) + 1
         known[write.id] = await _put(
             conn, body, version, cursor, write.change, ASSOCIATION, write.reason, from_us(write.at_us), write.memory
         )
+        bodies[write.id] = body
 
 
 async def sum_up(conn: Connection, known: dict[str, Row], ids: Iterable[str], actor: str, at: datetime) -> None:
     """State and condition of incidents by their alerts as they are now."""
-    rows = {i: known[i] for i in sorted(set(ids)) if i in known and known[i]["body"].get("merged_into") is None}
+    rows = {i: known[i] for i in sorted(set(ids)) if i in known}
     if not rows:
         return
     sums = {i: (o, a) for i, o, a in await (await conn.execute(SUMS, (list(rows),))).fetchall()}
+    now: dict[str, tuple[str, str]] = {}
     for incident, row in rows.items():
         still_open, active = sums.get(incident, (1, 1))  # no alert yet: picks alone
-        state, condition = ("open" if still_open else "closed"), ("active" if active else "cleared")
-        if (state, condition) == (row["state"], row["condition"]):
+        stands = ("open" if still_open else "closed"), ("active" if active else "cleared")
+        if stands != (row["state"], row["condition"]):
+            now[incident] = stands
+    bodies = await _bodies(conn, now)
+    for incident, (state, condition) in now.items():
+        before, row = bodies[incident], rows[incident]
+        if before.get("merged_into") is not None:
             continue
         change, reason = _word(row["state"], state, condition)
         [(cursor,)] = await (await conn.execute(NEXT_CURSORS, (1,))).fetchall()
-        body = {**row["body"], "state": state, "condition": condition, "updated_at": iso(to_us(at))}
+        body = {**before, "state": state, "condition": condition, "updated_at": iso(to_us(at))}
         known[incident] = await _put(conn, body, row["version"] + 1, cursor, change, actor, reason, at, {})
+
+
+async def _bodies(conn: Connection, ids: Iterable[str]) -> dict[str, Row]:
+    wanted = list(ids)
+    return dict(await (await conn.execute(BODIES, (wanted,))).fetchall()) if wanted else {}
 
 
 async def read_recent(conn: Connection, now: datetime | None = None) -> list[StoredIncident]:
@@ -132,7 +145,7 @@ async def _put(
     })  # fmt: skip
     return {
         "id": full["id"], "version": version, "state": full["state"], "condition": full["condition"],
-        "exercise": full["exercise"], "body": full,
+        "exercise": full["exercise"],
     }  # fmt: skip
 
 
