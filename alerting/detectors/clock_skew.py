@@ -13,7 +13,7 @@ looks at one message in ``every_s`` of arrival:
 - **stopped**: messages keep coming for ``stopped_s``, and all carry the newest time again.
 
 A clock more than 300 s ahead never comes here: its messages are quarantined as
-``future_time``, which names the device too. Crude: a gateway that always forwards
+``time_ahead``, which names the device too. Crude: a gateway that always forwards
 with the same delay of more than ``limit_s`` looks like a clock; give its devices
 their own limit.
 """
