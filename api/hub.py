@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from api import queries
 from api.changes import Change, change_of, stage_seconds
@@ -79,17 +79,20 @@ class Hub:
         self.snapshots = Snapshots()
         self.recheck_asked = asyncio.Event()
 
-    async def run(self) -> None:
-        """Follow the changes and keep the clients served, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.follow(), name="live-follow")
-            group.create_task(self.registry.run(), name="live-registry")
-            group.create_task(self.handovers.run(), name="live-handovers")
-            group.create_task(self.tick_values(), name="live-values")
-            group.create_task(self.keep_pushed(), name="live-pushed")
-            group.create_task(self.recheck_all(), name="live-recheck")
-            if not self.ingest_here:
-                group.create_task(poll_values(self.pool, self.feed, self.now_us), name="live-poll")
+    @property
+    def parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        """What follows the changes and keeps the clients served, each until cancelled."""
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("live-follow", self.follow),
+            ("live-registry", self.registry.run),
+            ("live-handovers", self.handovers.run),
+            ("live-values", self.tick_values),
+            ("live-pushed", self.keep_pushed),
+            ("live-recheck", self.recheck_all),
+        ]
+        if not self.ingest_here:
+            parts.append(("live-poll", lambda: poll_values(self.pool, self.feed, self.now_us)))
+        return parts
 
     # ------------------------------------------------------------ clients
 

@@ -79,20 +79,18 @@ class Places:
         return found
 
     async def follow(self, url: str, pool: Pool, alerts: AlertService | None = None) -> None:
-        """Load the places anew when someone imported some and when a planned division comes into force.
+        """Load the places anew when someone imported some and when ``keep_time`` says so.
 
         ``alerts``: those open are placed anew; only a process that writes alerts gives it.
         """
         renewed: Locator | None = None  # what changed while no process ran is made up for at the start
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_time(pool), name="divisions")
-            async for _ in wakeups(url, CHANNEL, poll_s=POLL_S, name="gridpulse-places"):
-                try:
-                    await self.reload(pool)
-                    if alerts is not None and renewed is not self.locator:
-                        renewed = await self._renew(pool, alerts)
-                except DatabaseUnavailable as error:
-                    log.info("places are read again later: %s", error)
+        async for _ in wakeups(url, CHANNEL, poll_s=POLL_S, name="gridpulse-places"):
+            try:
+                await self.reload(pool)
+                if alerts is not None and renewed is not self.locator:
+                    renewed = await self._renew(pool, alerts)
+            except DatabaseUnavailable as error:
+                log.info("places are read again later: %s", error)
 
     async def reload(self, pool: Pool) -> None:
         """Put the locator in force in the place of the one in use. Raises: DatabaseUnavailable."""
@@ -112,7 +110,7 @@ class Places:
             log.info("new division %s: %d devices and %d open alerts moved", locator.version, len(devices), moved)
         return locator
 
-    async def _keep_time(self, pool: Pool) -> None:
+    async def keep_time(self, pool: Pool) -> None:
         """Wake every process when a planned division comes into force."""
         since = datetime.now(UTC)
         while True:

@@ -119,7 +119,8 @@ async def build(
         parts: list[Part] = [
             ("registry", lambda: registry.follow(database_url)),
             ("places", lambda: places.follow(database_url, pool, None if role == "api" else alerts)),
-            ("live", hub.run),
+            ("divisions", lambda: places.keep_time(pool)),
+            *hub.parts,
             ("search", finding.follow),
             ("duties", lambda: follow_duties(database_url, alerts)),
         ]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 DEADLINE_S = float(os.environ.get("TEST_DEADLINE_S", "20"))
 STEP_S = 0.02
@@ -17,3 +18,15 @@ async def until(reached: Callable[[], Awaitable[bool]], what: str, deadline_s: f
     while not await reached():
         assert time.monotonic() < end, f"not reached within {deadline_s} s: {what}"
         await asyncio.sleep(STEP_S)
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks until they have ended.
+
+    Again and again: before Python 3.12 ``asyncio.wait_for``, which the connection pool waits with, can
+    swallow a cancellation.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.5)

@@ -33,6 +33,7 @@ from api.accounts import DEMO_PASSWORD, issue_ticket, issue_token, seed_demo_acc
 from api.app import uvicorn_options
 from db.pool import connect
 from server.embedded.stack import EmbeddedStack
+from server.run import cancelled_for_good
 from server.settings import Settings, load_settings
 from server.wiring import build
 from simulators.city import seed_demo
@@ -204,7 +205,7 @@ async def serve(settings: Settings, database_url: str, mqtt_url: str, ready: asy
             server = PageServer(uvicorn.Config(house.app, **uvicorn_options()))
             async with asyncio.TaskGroup() as group:
                 for name, work in house.parts:
-                    group.create_task(run(work), name=name)
+                    group.create_task(cancelled_for_good(work), name=name)
                 page = group.create_task(server.serve(sockets=[listener]), name="page")
                 await until(lambda: started(server, page), "the page is served")
                 ready.set_result(f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -213,11 +214,6 @@ async def serve(settings: Settings, database_url: str, mqtt_url: str, ready: asy
 async def started(server: uvicorn.Server, page: asyncio.Task[None]) -> bool:
     """Whether the page answers, or never will."""
     return server.started or page.done()
-
-
-async def run(work: Callable[[], Awaitable[None]]) -> None:
-    """A part as a coroutine."""
-    await work()
 
 
 class PageServer(uvicorn.Server):

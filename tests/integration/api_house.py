@@ -30,6 +30,7 @@ from domain.people import Actor
 from domain.places import UNKNOWN_PLACE, Duty, Place
 from server.embedded.broker_accounts import hash_password as hash_device_password
 from tests.fix_stack import free_port
+from tests.waiting import ended
 
 MACHONG = "441900126"
 WANJIANG = "441900006"
@@ -236,7 +237,8 @@ async def run_house(pool: Pool, database_url: str, **hub_options: Any) -> AsyncI
     server = uvicorn.Server(uvicorn.Config(create_app(ports), host="127.0.0.1", port=port, **uvicorn_options()))
     server.__dict__["capture_signals"] = nullcontext  # the signals are the test run's
     url = f"http://127.0.0.1:{port}"
-    tasks = [asyncio.create_task(hub.run()), asyncio.create_task(server.serve())]
+    following = [asyncio.ensure_future(work()) for _, work in hub.parts]
+    serving = asyncio.create_task(server.serve())
     try:
         async with httpx2.AsyncClient(base_url=url, timeout=20.0) as http:
             await eventually(lambda: server.started and hub.newest is not None)
@@ -244,9 +246,8 @@ async def run_house(pool: Pool, database_url: str, **hub_options: Any) -> AsyncI
     finally:
         server.should_exit = True
         server.force_exit = True
-        await tasks[1]
-        tasks[0].cancel()
-        await asyncio.gather(tasks[0], return_exceptions=True)
+        await serving
+        await ended(*following)
 
 
 @pytest.fixture

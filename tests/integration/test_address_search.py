@@ -20,6 +20,7 @@ from server import finding as finding_module
 from server.commands.imports import Options, import_file
 from server.finding import Finding
 from tests.fix_server import Server
+from tests.waiting import ended
 
 pytestmark = pytest.mark.stack
 
@@ -70,7 +71,7 @@ async def test_a_replaced_text_is_kept_and_found(
         assert await first("麻三村新沙路7号") == "东莞市麻涌镇麻三村新沙路7号"
         assert await first("麻三村旧墟街9号") == "东莞市麻涌镇麻三村新沙路7号"
     finally:
-        following.cancel()
+        await ended(following)
 
 
 async def test_other_names_come_with_the_file_and_stay_with_their_address(pool: Pool, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
 from ingest.translation import Translation
 from tests.fix_stack import Broker
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.stack
 
@@ -96,11 +96,9 @@ async def running_ingest(
         await session.wait_connected(10)
         yield Running(pool, session, service, registry, blocks, client_id)
     finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
         await store.close()
-        broken = [error for error in ended if not isinstance(error, asyncio.CancelledError)]
+        broken = [task.exception() for task in tasks if not task.cancelled()]
         assert not broken, f"a part ended by itself: {broken!r}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from db import lease as lease_module
 from db.lease import Lease
 from domain.errors import OwnershipLost
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.stack
 
@@ -78,6 +78,5 @@ async def test_a_broken_connection_that_nobody_used_is_made_good(database_url: s
 
     await until(held_again, "the lock to be held again")
     assert (lease.held.is_set(), lease.term) == (True, term)
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    await ended(keeping)
     await lease.release()

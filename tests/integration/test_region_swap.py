@@ -24,7 +24,7 @@ from geo.store import load_locator
 from server.commands.imports import ImportReport, Options, import_file
 from server.places import Places, read_divisions
 from tests.unit.alerting.blocks import METRICS, TEMPERATURE, S, block, default_rules, readings
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.stack
 
@@ -176,6 +176,7 @@ async def test_a_division_swapped_in_under_load(pool: Pool, database_url: str, t
         "close", closed, {"version": 1, "force": True, "reason": "drill"}, Actor("li", "dispatcher", "")
     )
     following = asyncio.create_task(places.follow(database_url, pool, house.alerts))
+    keeping = asyncio.create_task(places.keep_time(pool))
 
     async def load() -> None:
         """New alerts, updates and clears without a pause, until every late house has its alert."""
@@ -200,8 +201,7 @@ async def test_a_division_swapped_in_under_load(pool: Pool, database_url: str, t
         return not await rows(pool, "SELECT 1 FROM device WHERE village IS DISTINCT FROM %s LIMIT 1", MERGED)
 
     await until(placed, "every device is in the merged village")
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await ended(following, keeping)
     raised = await rows(pool, "SELECT device FROM alert ORDER BY device")
     assert [key for (key,) in raised] == sorted(house.keys)  # none dropped, none doubled
     assert await rows(pool, "SELECT village FROM alert WHERE id = %s", closed) == [(WEST,)]  # keeps its place
@@ -239,8 +239,7 @@ async def test_a_start_makes_up_for_a_division_that_came_while_nothing_ran(
         return await rows(pool, "SELECT village FROM alert") == [(MERGED,)]
 
     await until(moved, "the open alert is in the merged village")
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await ended(following)
     assert await second.alerts.replace_places("again") == 0
 
 

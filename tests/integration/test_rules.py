@@ -23,7 +23,7 @@ from domain.errors import NotFound, PayloadError, VersionConflict
 from server.commands.import_rules import import_rule_file
 from tests.unit.alerting.blocks import METRICS, T0, TEMPERATURE, S, block, readings
 from tests.unit.alerting.store_contract import PLACE
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.stack
 
@@ -84,10 +84,7 @@ async def house(pool: Pool, url: str) -> AsyncIterator[House]:
     try:
         yield made
     finally:
-        # Again and again: before Python 3.12 asyncio.wait_for, which psycopg waits with, can swallow a cancel.
-        while not follow.done():
-            follow.cancel()
-            await asyncio.wait({follow}, timeout=0.5)
+        await ended(follow)
 
 
 async def test_a_rule_is_written_with_versions_and_a_stale_writer_is_told(pool: Pool, database_url: str) -> None:
