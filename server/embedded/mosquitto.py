@@ -271,16 +271,14 @@ class Mosquitto:
         """
         gone = self._names() - {account.username for account in accounts} - set(self._secrets)
         newly = self._tls.write_list(revoked) if self._tls is not None else set()
-        self._write(accounts)
-        self.child.signal(signal.SIGHUP)
+        changed = self._write(accounts)
+        if changed or self._tls is not None:  # with TLS the list of revoked certificates is renewed, too
+            self.child.signal(signal.SIGHUP)
         if self._tls is not None and self._tls.listener.login == "certificate":
             await self._cut_off(gone | {each.device for each in revoked if each.serial in newly})
 
     def _names(self) -> set[str]:
-        try:
-            return set(parse_passwords((self._home.broker / "passwords").read_text()))
-        except OSError:
-            return set()
+        return set(parse_passwords(self._written("passwords")))
 
     async def _cut_off(self, client_ids: Iterable[str]) -> None:
         """End these clients' connections. Twice: the first may come before the broker has read its files."""
@@ -290,16 +288,32 @@ class Mosquitto:
                 await asyncio.sleep(pause_s)
                 await take_over(self.urls()[0], ids)
 
-    def _write(self, accounts: Sequence[BrokerAccount]) -> None:
+    def _write(self, accounts: Sequence[BrokerAccount]) -> bool:
+        """Write the files; False when they held all that already."""
+        written = {name: self._written(name) for name in ("acl", "passwords")}
+        kept = parse_passwords(written["passwords"])
+        hashes = {
+            name: kept[name] if is_password(secret, kept.get(name, "")) else hash_password(secret)
+            for name, secret in self._secrets.items()
+        }
         everybody = [
-            BrokerAccount(SERVER_NAME, hash_password(self._secrets[SERVER_NAME]), "server"),
-            BrokerAccount(SIMULATOR_NAME, hash_password(self._secrets[SIMULATOR_NAME]), "simulator"),
+            BrokerAccount(SERVER_NAME, hashes[SERVER_NAME], "server"),
+            BrokerAccount(SIMULATOR_NAME, hashes[SIMULATOR_NAME], "simulator"),
             *accounts,
         ]
         passwords, acl = render_passwords(everybody), render_acl(everybody)
+        if written == {"acl": acl, "passwords": passwords}:
+            return False
         # Rights before logins: an account is never in with more than it should have.
         write_private(self._home.broker / "acl", acl, self._run_as)
         write_private(self._home.broker / "passwords", passwords, self._run_as)
+        return True
+
+    def _written(self, name: str) -> str:
+        try:
+            return (self._home.broker / name).read_text()
+        except OSError:
+            return ""
 
     async def stop(self) -> None:
         """End the broker; it has written its queues down and is gone when this returns."""
