@@ -251,12 +251,9 @@ class Mosquitto:
 
     def _accounts_are_ours(self) -> bool:
         """True when the last start's files still fit: its devices may log in at once."""
-        try:
-            kept = parse_passwords((self._home.broker / "passwords").read_text())
-        except OSError:
-            return False
         if not (self._home.broker / "acl").is_file():
             return False
+        kept = parse_passwords(self._written("passwords"))
         return all(is_password(secret, kept.get(name, "")) for name, secret in self._secrets.items())
 
     async def write_accounts(
