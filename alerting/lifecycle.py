@@ -20,6 +20,7 @@ Choices, after ISA-18.2 / IEC 62682 (``alarms.md``, B2):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -180,7 +181,8 @@ def _moved(alert: Alert, event: str, d: Detection, now_us: int) -> Alert:
         evidence["association"] = alert.evidence["association"]
     return replace(
         alert, state=next_state(alert.state, event), version=alert.version + 1, updated_us=now_us,
-        severity=min(alert.severity, d.severity), value=d.value, limit=d.limit, evidence=evidence,
+        severity=min(alert.severity, d.severity), value=d.value, evidence=evidence,
+        limit=d.limit if math.isfinite(d.limit) else alert.limit,
         late=alert.late or d.late,
     )  # fmt: skip
 

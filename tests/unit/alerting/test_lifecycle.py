@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,6 +191,12 @@ def test_clearing_leaves_the_state_to_people() -> None:
     )
     assert decided(c.alert, seen("clear", 30)) == Ignored("other_episode")
     assert changed(alert(state="closed"), seen("clear", 30)).alert.state == "closed"
+
+
+def test_a_clear_that_knows_no_limit_keeps_the_one_that_was_told() -> None:
+    end = replace(seen("clear", 30), limit=math.nan)
+    assert changed(alert(), end).alert.limit == alert().limit
+    assert changed(alert(), replace(end, limit=4.5)).alert.limit == 4.5
 
 
 def test_words_about_unknown_or_other_episodes_are_ignored() -> None:
