@@ -129,9 +129,9 @@ def newer(time_us: Int64, newest_us: int) -> Bool:
 class ScalarSeries:
     """A detector of unusual values on one series."""
 
-    def __init__(self, detector: ScalarDetector) -> None:
+    def __init__(self, detector: ScalarDetector[Any]) -> None:
         self.detector = detector
-        self._row = detector.rows_of(np.ones(1, np.int32))
+        self._own = detector.own(detector.row_of(np.ones(1, np.int32)))
         self._newest_us = NEVER
 
     def run(self, time_us: Int64, value: Float64, companion: Bool | None = None) -> Scored:
@@ -146,17 +146,17 @@ class ScalarSeries:
         for i in np.flatnonzero(judged | (beside & finite)).tolist():
             one = slice(i, i + 1)
             if beside[i]:
-                self.detector.learn_companion(self._row, time_us[one], value[one])
+                self.detector.learn_companion(self._own, time_us[one], value[one])
                 continue
-            step = self.detector.step_of(self._row, time_us[one], value[one], time_us[one])
-            found = self.detector.measure(step)
+            step = self.detector.step_of(self._own, time_us[one], value[one], time_us[one])
+            found = self.detector.measure(self._own, step)
             strength = float(found.strength[0])
-            if strength > 0.0 or self.detector.active(step)[0]:
-                alert[i] = self.detector.speaks(step, found)[0]
+            if strength > 0.0 or self.detector.active(self._own)[0]:
+                alert[i] = self.detector.speaks(self._own, found)[0]
                 score[i] = strength / (1.0 + strength)
                 if strength >= 1.0 and not alert[i]:
                     score[i] = HELD_SCORE
-                self.detector.tell(step, found)
+                self.detector.tell(self._own, step, found)
         if judged.any():
             self._newest_us = int(time_us[judged].max())
         return Scored(score, alert, judged)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ FIRST_SEED = 1_000
 Told = tuple[list[Float64], list[Bool]]
 
 
-def detector(name: str, **settings: object) -> ScalarDetector:
+def detector(name: str, **settings: object) -> ScalarDetector[Any]:
     """A detector with no settings but those given."""
     given = {"metric": "value", "title": {"zh": "异常", "en": "Unusual"}, **settings}
     row = {"id": name, "detector": name, "kind": "anomaly.value", "settings": given}
@@ -40,25 +41,27 @@ def detector(name: str, **settings: object) -> ScalarDetector:
     return made
 
 
-def told(made: ScalarDetector, series: Sequence[Labelled]) -> Told:
+def told(made: ScalarDetector[Any], series: Sequence[Labelled]) -> Told:
     """Strengths and alerts of each series, all fed side by side, one row each at a time."""
     order = sorted(range(len(series)), key=lambda i: -len(series[i].value))
     length = np.array([len(series[i].value) for i in order])
     strength = [np.zeros(len(s.value)) for s in series]
     alert = [np.zeros(len(s.value), bool) for s in series]
-    row = made.rows_of(np.arange(1, len(series) + 1, dtype=np.int32))
+    own = made.own(made.row_of(np.arange(1, len(series) + 1, dtype=np.int32)))
     times = [series[i].time_us for i in order]
     for at in range(int(length.max())):
         here = int((length > at).sum())
         time_us = np.array([times[j][at] for j in range(here)], np.int64)
         value = np.array([series[order[j]].value[at] for j in range(here)])
-        new = np.flatnonzero(time_us > made._newest[row[:here]])  # a repeated time is not looked at
+        new = np.flatnonzero(time_us > own.newest[:here])  # a repeated time is not looked at
         if len(new) == 0:
             continue
-        step = made.step_of(row[new], time_us[new], value[new], time_us[new])
-        found = made.measure(step)
-        speaks = made.speaks(step, found)
-        made.tell(step, found)
+        part = own.some(new)
+        step = made.step_of(part, time_us[new], value[new], time_us[new])
+        found = made.measure(part, step)
+        speaks = made.speaks(part, found)
+        made.tell(part, step, found)
+        own.put(new, part)
         for j, s, a in zip(new.tolist(), found.strength.tolist(), speaks.tolist(), strict=True):
             strength[order[j]][at], alert[order[j]][at] = s, a
     return strength, alert

@@ -28,6 +28,7 @@ from alerting.detectors.bank import DetectorBank
 from alerting.detectors.base import Detector, Rule
 from alerting.detectors.catalogue import DETECTORS
 from alerting.detectors.rows import DeviceState
+from alerting.detectors.scalar import ScalarDetector
 from alerting.detectors.threshold import Threshold
 from alerting.rules import parse_rule, parse_rules
 from domain.devices import Device
@@ -131,6 +132,7 @@ def listen(detector: Detector, w: Waveforms) -> object:
     return detector.detect(only_waveforms(w), {})
 
 
+LIST = 100
 SCALAR_METRICS = ("", *dict.fromkeys(
     r["settings"]["metric"] for r in DEFAULT_RULES if r["detector"] in ("season", "drift", "change", "level")
 ))  # fmt: skip
@@ -166,6 +168,23 @@ def city_blocks(size: int, devices: int, level: Float64) -> Iterator[Readings]:
         position += size
 
 
+def list_blocks(size: int, devices: int, level: Float64) -> Iterator[Readings]:
+    """Endless blocks of lists of ``LIST`` values, one a second, each device's one metric, devices in turn."""
+    rng = np.random.default_rng(3)
+    pool, turn = rng.normal(1.0, 0.015, 1 << 16), 0
+    while True:
+        number = turn + np.arange(size // LIST)
+        key = np.repeat(number % devices, LIST)
+        at = T0 + (np.repeat(number // devices * LIST, LIST) + np.tile(np.arange(LIST), len(number))) * 1_000_000
+        metric = (key % (len(level) - 1) + 1).astype(np.int32)
+        yield Readings(
+            (key + 1).astype(np.int32), metric, at.astype(np.int64),
+            level[metric] * pool[(turn * 7 + np.arange(size)) % len(pool)], np.full(size, -1, np.int64),
+            np.repeat(at[LIST - 1 :: LIST], LIST), np.zeros(size, bool),
+        )  # fmt: skip
+        turn += size // LIST
+
+
 def scalar_rule(name: str) -> Rule:
     settings: dict[str, object] = {"metric": "value", "title": {"zh": "-", "en": "-"}}
     if name == "threshold":
@@ -193,12 +212,18 @@ def city_table(seconds: float) -> None:
     parts["default rules of values"] = [rule for rule in rules if rule.detector in SCALARS]
     parts["ALL default rules, device faults too"] = rules
     for words, some in parts.items():
-        for size in (200, 5000):
+        for size in (200, 5000, 20_000):
             bank = DetectorBank(some, device, lambda: SCALAR_METRICS)
             measure_learnt(f"{words}, calm", size, bank.feed, CALM, seconds)
-    for size in (200, 5000):
+    for size in (200, 5000, 20_000):
         bank = DetectorBank(rules, device, lambda: SCALAR_METRICS)
         measure_learnt("ALL default rules, half the metrics in alarm", size, bank.feed, ALARM, seconds)
+    for size in (6_000, 20_000):
+        bank = DetectorBank(rules, device, lambda: SCALAR_METRICS)
+        lists = list_blocks(size, 1_000, CALM)
+        for _ in range(400_000 // size):
+            bank.feed(Block(next(lists), (), (), (), (), 0))
+        measure(f"ALL default rules, lists of {LIST}", size, 1, "values", given(bank.feed, lists), seconds)
 
 
 def measure_learnt(
@@ -232,8 +257,12 @@ def scalar_state_table(sensors: int = 100_000) -> None:
     whole = 0.0
     for name in SCALARS:
         made = DETECTORS[name].make(scalar_rule(name), device)
-        assert isinstance(made, DeviceState)
-        made.rows_of(np.arange(1, sensors + 1, dtype=np.int32))
+        keys = np.arange(1, sensors + 1, dtype=np.int32)
+        if isinstance(made, ScalarDetector):
+            made.row_of(keys)
+        else:
+            assert isinstance(made, DeviceState)
+            made.rows_of(keys)
         mb = sum(getattr(made, field).nbytes for field in made.FIELDS) / 1e6
         whole += mb if name in ("threshold", "season", "drift", "change", "level") else 0.0
         print(f"{name:<46}{mb:>10.1f}")

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from alerting.detectors.base import Positive, Rule, Words
 from alerting.detectors.city_clock import CityClock
 from alerting.detectors.rows import Rows64
-from alerting.detectors.scalar import ScalarDetector, ScalarSettings, Step, Strength
+from alerting.detectors.scalar import Own, ScalarDetector, ScalarSettings, Step, Strength
 from alerting.detectors.surprise import EXCESS_MAX, FORGET, MEMORY, TAIL_PRIOR, surprise
 from domain.readings import Bool, Float64, Int64
 
@@ -104,8 +104,8 @@ def _capped(size: Float64, usual: Float64, known: Bool) -> Float64:
     return np.minimum(size, np.where(known & (usual > 0), ERROR_REACH * usual, np.inf))
 
 
-class Auto(ScalarDetector):
-    """One rule over all devices that send its metric; about 3 KB a sensor."""
+class Auto(ScalarDetector[Own]):
+    """See the module; about 3 KB a sensor."""
 
     FIELDS: ClassVar = {
         **ScalarDetector.FIELDS, "_last": 0, "_short": 0, "_short_rest": 0, "_slow": 0, "_error_slow": 0,
@@ -114,10 +114,10 @@ class Auto(ScalarDetector):
         "_memory": 0, "_loud_at": NEVER_LOUD,
     }  # fmt: skip
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(rule)
-        assert isinstance(rule.settings, AutoSettings)
-        self.settings = rule.settings
+    def __init__(self, *rules: Rule) -> None:
+        super().__init__(*rules)
+        assert isinstance(self.common, AutoSettings)
+        self.settings = self.common
         self.clock = CityClock()
         for name in ("_last", "_slow", "_error_slow", "_error_season", "_short", "_high", "_low", "_still"):
             setattr(self, name, np.zeros(0))
@@ -145,13 +145,13 @@ class Auto(ScalarDetector):
     _still: Float64
     _loud_at: Float64
 
-    def measure(self, at: Step) -> Strength:
+    def measure(self, own: Own, at: Step) -> Strength:
         """Evidence over what makes an alarm; learns from the value."""
-        r, v = at.row, at.value
-        seen = self._seen[r].astype(np.float64)
+        r, v = own.row, at.value
+        seen = own.seen.astype(np.float64)
         self._begin(r[seen == 0], v[seen == 0])
         slot, kind = self.clock.slots(at.time_us, SLOTS)
-        error, rest = self._forecast(at, seen, slot, kind)
+        error, rest = self._forecast(own, at, seen, slot, kind)
         still = self._stands_still(r, v, seen)
         own_error, own_rest = self._by_time_of_day(r, slot, error, rest, seen)
         rest_means = self._rest_means[r]
@@ -162,7 +162,7 @@ class Auto(ScalarDetector):
         nats, self._memory[r] = surprise(h, self._memory[r], seen, WARM, WEIGHTS)
         nats[:, -1] = np.where(still >= STILL_MIN, nats[:, -1], 0.0)
         evidence = self._evidence(np.concatenate([nats, self._record(r, v, seen)[:, None]], axis=1))
-        self._seen[r] = seen + 1
+        own.seen += 1
         self._last[r] = v
         limit = self.settings.evidence + np.log(np.maximum((seen + 1.0) / EVIDENCE_ROWS, 1.0))
         limit *= 1.0 + CAUTION / (seen + 1.0)
@@ -171,11 +171,11 @@ class Auto(ScalarDetector):
         self._loud_at[r] = np.where(strength >= 1.0, seen, self._loud_at[r])
         return Strength(strength, v - error, scale, limit)
 
-    def hold_us(self, at: Step) -> Int64:
+    def hold_us(self, own: Own, at: Step) -> Int64:
         """It holds for so many rows since the last loud one, whatever time they take."""
-        seen = self._seen[at.row].astype(np.float64) - 1.0
+        seen = own.seen.astype(np.float64) - 1.0
         rows = np.minimum(HOLD_ROWS + HOLD_SHARE * seen, HOLD_ROWS_MAX)
-        return np.where(seen - self._loud_at[at.row] >= rows, 0, np.iinfo(np.int64).max)
+        return np.where(seen - self._loud_at[own.row] >= rows, 0, np.iinfo(np.int64).max)
 
     # ------------------------------------------------------------ statistics
 
@@ -184,14 +184,16 @@ class Auto(ScalarDetector):
         self._last[r] = self._short[r] = self._slow[r] = v
         self._memory[r] = np.array(list(MEMORY.values()))[:, None]
 
-    def _forecast(self, at: Step, seen: Float64, slot: Rows64, kind: Rows64) -> tuple[Float64, Float64]:
+    def _forecast(
+        self, own: Own, at: Step, seen: Float64, slot: Rows64, kind: Rows64
+    ) -> tuple[Float64, Float64]:
         """The value's error against the nearest forecast, and what season or slow level leave of the value."""
-        r, v = at.row, at.value
+        r, v = own.row, at.value
         count, others = self._profile_count[r, kind, slot], self._profile_count[r, 1 - kind, slot]
         other = np.where(others > 0, self._profile[r, 1 - kind, slot], self._slow[r])
         profile = np.where(count > 0, self._profile[r, kind, slot], other)
         from_profile, from_slow = v - profile, v - self._slow[r]
-        watched_us = at.time_us - self._begun[r]
+        watched_us = at.time_us - own.begun
         season = (count + others > 0) & (watched_us > 2 * DAY_US)
         season &= self._error_season[r] < SEASON_EARNS * self._error_slow[r]
         short_rest, rests = self._short_rest[r], np.stack([from_profile, v - other], axis=1)

@@ -11,7 +11,7 @@ fed again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from alerting.detectors.base import Detector, DeviceOf, Rule
 from alerting.detectors.catalogue import DETECTORS
 from alerting.detectors.city_clock import CityClock
+from alerting.detectors.family import Member, likeness
 from alerting.detectors.fed import Fed
 from alerting.detectors.physical_range import PhysicalRange
 from alerting.dispatch.windows import Calendar
@@ -47,6 +48,8 @@ class DetectorBank:
         self._calendar: Calendar | None = None
         self.fed = Fed()
         self.detectors: dict[str, Detector] = {}
+        self._turns: list[tuple[str, Detector]] = []
+        """Who is fed, in order, each with the id of its (first) rule."""
         self.update(rules)
 
     @property
@@ -59,16 +62,19 @@ class DetectorBank:
         metrics = self._metric_keys()
         found: list[Detection] = []
         measured = self._measured(block, metrics)
-        for rule_id, detector in self.detectors.items():
+        for rule_id, detector in self._turns:
             shown = block if DETECTORS[detector.rule.detector].sees_all else measured
             said = detector.detect(self._holders.part(rule_id, shown), metrics)
             if said and not self._holders.is_for_all(rule_id):
                 # A detector of silences speaks of devices it is not shown any more.
                 said = [d for d in said if self.holds(rule_id, d.device, d.sampled_us)]
-            version = detector.rule.version
-            found += said if version == 1 else [replace(d, rule_version=version) for d in said]
+            found += [self._of_version(d) for d in said]
         self.fed.note(block)
         return found
+
+    def _of_version(self, d: Detection) -> Detection:
+        version = self.detectors[d.rule].rule.version
+        return d if version == 1 else replace(d, rule_version=version)
 
     def _measured(self, block: Block, metrics: Mapping[str, int]) -> Block:
         """The block without readings that cannot be."""
@@ -83,20 +89,46 @@ class DetectorBank:
 
     def update(self, rules: Sequence[Rule]) -> list[str]:
         """Take other rules; returns the ids of those whose active episodes the caller must ``restore``."""
-        before, self.detectors, anew = self.detectors, {}, []
+        before, anew = self.detectors, []
         self._holders = Holders(rules, self._device)
-        for rule in rules:
-            if not rule.enabled:
-                continue
-            old = before.get(rule.id)
-            if old is not None and old.rule == rule:
-                self.detectors[rule.id] = old
-                continue
-            self.detectors[rule.id] = DETECTORS[rule.detector].make(rule, self._device)
-            self._set_clock(self.detectors[rule.id])
-            if old is None or not memory_fits(old.rule, rule) or not self.load(rule.id, old.snapshot()):
-                anew.append(rule.id)
+        self.detectors, self._turns = {}, []
+        for family in self._families([rule for rule in rules if rule.enabled]):
+            detectors = self._kept(family, before) or self._made(family)
+            self._turns.append((family[0].id, detectors[0]))
+            for rule, detector in zip(family, detectors, strict=True):
+                self.detectors[rule.id] = detector
+                old = before.get(rule.id)
+                if old is detector:
+                    continue
+                if old is None or not memory_fits(old.rule, rule) or not self.load(rule.id, old.snapshot()):
+                    anew.append(rule.id)
         return anew
+
+    def _families(self, rules: Sequence[Rule]) -> list[list[Rule]]:
+        """Rules for every device that one detector judges in one go; every other rule by itself."""
+        families: dict[Hashable, list[Rule]] = {}
+        for rule in rules:
+            alike = likeness(rule) if self._holders.is_for_all(rule.id) else None
+            families.setdefault(rule.id if alike is None else alike, []).append(rule)
+        return list(families.values())
+
+    def _kept(self, family: Sequence[Rule], before: Mapping[str, Detector]) -> list[Detector]:
+        """The detectors of a family of before that is the same; else none."""
+        old = [before[rule.id] for rule in family if rule.id in before]
+        same = [detector.rule for detector in old] == family
+        if not same or (isinstance(old[0], Member) and old[0].family.rules != tuple(family)):
+            return []
+        return old
+
+    def _made(self, family: Sequence[Rule]) -> list[Detector]:
+        kind = DETECTORS[family[0].detector]
+        if kind.family is None or len(family) == 1:
+            made = [kind.make(rule, self._device) for rule in family]
+            self._set_clock(made[0])
+            return made
+        whole = kind.family(*family)
+        self._set_clock(whole)
+        return [Member(whole, number) for number in range(len(family))]
 
     def holds(self, rule_id: str, device: int, at_us: int) -> bool:
         """Whether this rule judges this device at this event time."""
@@ -109,11 +141,11 @@ class DetectorBank:
     def use_calendar(self, calendar: Calendar) -> None:
         """The city's zone and holidays, for the detectors that know the time of day, those of rules to come too."""
         self._calendar = calendar
-        for detector in self.detectors.values():
+        for _, detector in self._turns:
             self._set_clock(detector)
 
     def _set_clock(self, detector: Detector) -> None:
-        clock = getattr(detector, "clock", None)
+        clock = getattr(detector.family if isinstance(detector, Member) else detector, "clock", None)
         if isinstance(clock, CityClock) and self._calendar is not None:
             clock.use(self._calendar)
 
@@ -135,11 +167,9 @@ class DetectorBank:
 
     def load(self, rule_id: str, memory: Memory) -> bool:
         """Give a detector a memory; False, and it has none, when that is of another kind."""
-        rule = self.detectors[rule_id].rule
         try:
             self.detectors[rule_id].load(memory)
         except (ValueError, KeyError):
-            self.detectors[rule_id] = DETECTORS[rule.detector].make(rule, self._device)
             return False
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from alerting.detectors.auto import Auto, AutoSettings
 from alerting.detectors.base import Detector, DeviceOf, Rule, RuleSettings
@@ -18,6 +19,7 @@ from alerting.detectors.level import Level, LevelSettings
 from alerting.detectors.natural_frequency import NaturalFrequency, NaturalFrequencySettings
 from alerting.detectors.noisy import Noisy, NoisySettings
 from alerting.detectors.physical_range import PhysicalRange, PhysicalRangeSettings
+from alerting.detectors.scalar import ScalarDetector
 from alerting.detectors.season import Season, SeasonSettings
 from alerting.detectors.shape import Shape, ShapeSettings
 from alerting.detectors.silence import Silence, SilenceSettings
@@ -33,21 +35,27 @@ class DetectorType:
     """How the settings of a detector's rules are read, and how it is made for one rule.
 
     ``sees_all``: it looks at the sensor itself, so it is shown readings that are no measurement too.
+    ``family``: how it is made for several rules that are alike, None = each has its own.
     """
 
     settings: type[RuleSettings]
     make: Callable[[Rule, DeviceOf], Detector]
     sees_all: bool = False
+    family: type[ScalarDetector[Any]] | None = None
+
+
+def _scalar(settings: type[RuleSettings], kernel: type[ScalarDetector[Any]]) -> DetectorType:
+    return DetectorType(settings, lambda rule, device: kernel(rule), family=kernel)
 
 
 DETECTORS: dict[str, DetectorType] = {
     "threshold": DetectorType(ThresholdSettings, lambda rule, device: Threshold(rule)),
-    "auto": DetectorType(AutoSettings, lambda rule, device: Auto(rule)),
-    "level": DetectorType(LevelSettings, lambda rule, device: Level(rule)),
-    "change": DetectorType(ChangeSettings, lambda rule, device: Change(rule)),
-    "season": DetectorType(SeasonSettings, lambda rule, device: Season(rule)),
-    "drift": DetectorType(DriftSettings, lambda rule, device: Drift(rule)),
-    "shape": DetectorType(ShapeSettings, lambda rule, device: Shape(rule)),
+    "auto": _scalar(AutoSettings, Auto),
+    "level": _scalar(LevelSettings, Level),
+    "change": _scalar(ChangeSettings, Change),
+    "season": _scalar(SeasonSettings, Season),
+    "drift": _scalar(DriftSettings, Drift),
+    "shape": _scalar(ShapeSettings, Shape),
     "vibration_limit": DetectorType(VibrationLimitSettings, VibrationLimit),
     "instrument_intensity": DetectorType(
         InstrumentIntensitySettings, lambda rule, device: InstrumentIntensity(rule)

@@ -16,15 +16,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
-from alerting.detectors.rows import NEVER
+from alerting.detectors.rows import NEVER, Rows64
 from alerting.detectors.scalar import (
     TINY,
     Days,
     Judged,
+    Own,
     ScalarDetector,
     ScalarSettings,
     Step,
@@ -33,7 +33,7 @@ from alerting.detectors.scalar import (
     zeros,
 )
 from alerting.detectors.tail import WARM, YEAR_S
-from domain.readings import Float64, Int64
+from domain.readings import Float32, Float64, Int64
 
 CLIP = 3.0
 FREE = 10
@@ -52,86 +52,98 @@ class ChangeSettings(ScalarSettings):
     memory_s: Days = Field(86_400.0, gt=0)
 
 
-class Change(ScalarDetector):
-    """One rule over all devices that send its metric."""
+class _Own(Own):
+    NAMES = (*Own.NAMES, "count", "last", "size", "event")
 
+    count: Float32
+    last: Float64
+    size: Float64
+    event: Int64  # when it was last loud
+
+
+class Change(ScalarDetector[_Own]):
+    """See the module."""
+
+    OWN = _Own
     FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_last": 0, "_size": 0, "_event": NEVER,
                         "_event_peak": 0, "_events": 0, "_event_mean": 0, "_event_square": 0}  # fmt: skip
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(rule)
-        assert isinstance(rule.settings, ChangeSettings)
-        self.settings = rule.settings
-        self._count: NDArray[np.float32] = np.zeros(0, np.float32)
+    def __init__(self, *rules: Rule) -> None:
+        super().__init__(*rules)
+        assert isinstance(self.common, ChangeSettings)
+        self.settings = self.common
+        self._count: Float32 = np.zeros(0, np.float32)
         self._last: Float64 = zeros(0)
         self._size: Float64 = zeros(0)
         self._event: Int64 = np.zeros(0, np.int64)
         for name in ("_event_peak", "_events", "_event_mean", "_event_square"):
             setattr(self, name, np.zeros(0, np.float32))
 
-    _event_peak: NDArray[np.float32]
-    _events: NDArray[np.float32]
-    _event_mean: NDArray[np.float32]
-    _event_square: NDArray[np.float32]
+    _event_peak: Float32
+    _events: Float32
+    _event_mean: Float32
+    _event_square: Float32
 
-    def judge(self, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Step) -> Judged:
         """|value - last value| / mean absolute difference, from before the value."""
-        r, count = at.row, self._count[at.row].astype(np.float64)
-        last, size = self._last[r], self._size[r]
+        count, last, size = own.count.astype(np.float64), own.last.copy(), own.size
         near = at.gap_s <= self.settings.gap_s  # not NaN, which a first value has
         settled = count >= FREE
         jump = np.where(near, np.abs(at.value - last), 0.0)
         least = np.maximum(size, FLOOR * np.abs(last))
         scale = np.maximum(least, TINY)
         z = np.where(near & settled, jump / scale, np.nan)
-        self._learn_events(at, np.where(count >= WARM, z, 0.0))
+        self._learn_events(own, at, np.where(count >= WARM, z, 0.0))
         reach = np.where(settled, CLIP * least, np.inf)
         rate = ew_rate(at.gap_s, self.settings.memory_s, count)
-        self._size[r] = np.where(near, size + rate * (np.minimum(jump, reach) - size), size)
-        self._count[r] = count + near
-        self._last[r] = at.value
+        own.size += np.where(near, rate * (np.minimum(jump, reach) - size), 0.0)
+        own.count += near
+        own.last[:] = at.value
         return Judged(z, last, scale)
 
-    def measure(self, at: Step) -> Strength:
+    def measure(self, own: _Own, at: Step) -> Strength:
         """Strength against what the events of this sensor have been."""
-        of_events = self._event_limit(at)
-        found = super().measure(at)
-        if not (of_events > found.limit).any():
+        had = np.flatnonzero(self._events[own.row])
+        of_events = self._event_limit(own.row[had], at.time_us[had] - own.begun[had])
+        found = super().measure(own, at)
+        higher = of_events > found.limit[had]
+        if not higher.any():
             return found
-        limit = np.maximum(found.limit, of_events)
-        share = np.divide(found.limit, limit, out=np.ones(len(limit)), where=of_events > found.limit)
-        return Strength(found.strength * share, found.expected, found.scale, limit)
+        had, limit, strength = had[higher], found.limit.copy(), found.strength.copy()
+        limit[had] = of_events[higher]
+        strength[had] *= found.limit[had] / limit[had]
+        return Strength(strength, found.expected, found.scale, limit)
 
-    def _event_limit(self, at: Step) -> Float64:
+    def _event_limit(self, r: Rows64, watched_us: Int64) -> Float64:
         """The size of event that comes as often as wanted: of an exponential tail with the events' moments.
 
         0 while there was none.
         """
-        r = at.row
         events, mean = self._events[r].astype(np.float64), self._event_mean[r].astype(np.float64)
-        watched_us = np.maximum(at.time_us - self._begun[r], max(self._learn_us, 1))
-        a_year = events / watched_us * (YEAR_S * 1e6)
+        a_year = events / np.maximum(watched_us, max(self._learn_us, 1)) * (YEAR_S * 1e6)
         times = np.log(np.maximum(a_year / self.common.alarms_per_year, 1.0))
         variance = np.maximum(self._event_square[r] - mean * mean, 0.0)
         prior = (EVENT_SPREAD * mean) ** 2
         spread = np.sqrt((events * variance + EVENT_PRIOR_COUNT * prior) / (events + EVENT_PRIOR_COUNT))
         return np.asarray(mean + spread * (times - 1.0))
 
-    def _learn_events(self, at: Step, z: Float64) -> None:
+    def _learn_events(self, own: _Own, at: Step, z: Float64) -> None:
         """An event begins at ``limit_min``, and ends and is learnt when ``hold_off_s`` was below it."""
         loud = z >= self.common.limit_min
-        under_way = self._event[at.row] != NEVER
-        over = np.flatnonzero(under_way & ~loud & (at.time_us - self._event[at.row] >= self._hold_us))
+        under_way = own.event != NEVER
+        if not np.count_nonzero(loud | under_way):
+            return
+        over = np.flatnonzero(under_way & ~loud & (at.time_us - own.event >= self._hold_us))
         if len(over):
-            r = at.row[over]
-            most = np.where(self._events[r] >= EVENTS_SURE, EVENT_TEACHES * self._event_limit(at)[over], np.inf)
-            size = np.minimum(self._event_peak[r], most)
+            r = own.row[over]
+            usual = EVENT_TEACHES * self._event_limit(r, at.time_us[over] - own.begun[over])
+            size = np.minimum(self._event_peak[r], np.where(self._events[r] >= EVENTS_SURE, usual, np.inf))
             rate = 1.0 / (np.minimum(self._events[r], EVENTS_KEPT) + 1.0)
             self._event_mean[r] += rate * (size - self._event_mean[r])
             self._event_square[r] += rate * (size * size - self._event_square[r])
             self._events[r] += 1
-            self._event[r], self._event_peak[r] = NEVER, 0
+            own.event[over], self._event_peak[r] = NEVER, 0
         if loud.any():
-            r = at.row[loud]
-            self._event[r] = at.time_us[loud]
+            r = own.row[loud]
+            own.event[loud] = at.time_us[loud]
             self._event_peak[r] = np.maximum(self._event_peak[r], z[loud])

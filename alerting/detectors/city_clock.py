@@ -14,7 +14,8 @@ from alerting.dispatch.windows import Calendar
 from domain.readings import Int64
 
 QUARTER_US = 900_000_000
-DAY_US = 86_400_000_000
+QUARTERS = 96
+"""Of a day."""
 KEPT = 4096
 """Quarters remembered; about six weeks."""
 
@@ -32,27 +33,26 @@ class CityClock:
         self._known.clear()
 
     def slots(self, time_us: Int64, count: int) -> tuple[Rows64, Rows64]:
-        """Of each time: which of ``count`` slots of the city's day, and 0 on a workday, 1 on a holiday."""
-        quarter = time_us // QUARTER_US
-        first = int(quarter[0]) if len(quarter) else 0
-        if len(quarter) and (len(quarter) == 1 or (quarter == first).all()):  # nearly always, live
-            offset, holiday = self._quarter(first)
-            one = (time_us + offset) % DAY_US
-            return (one * count // DAY_US).astype(np.intp), np.full(len(quarter), holiday, np.intp)
-        few, place = np.unique(quarter, return_inverse=True)
-        known = np.array([self._quarter(int(q)) for q in few], np.int64).reshape(-1, 2)[place]
-        within = (time_us + known[:, 0]) % DAY_US
-        return (within * count // DAY_US).astype(np.intp), known[:, 1].astype(np.intp)
+        """Of each time: which of ``count`` slots of the city's day, and 0 on a workday, 1 on a holiday.
+
+        ``count`` divides 96: a slot is some quarters of an hour.
+        """
+        n = len(time_us)
+        first, last = (int(time_us.min()) // QUARTER_US, int(time_us.max()) // QUARTER_US) if n else (0, 0)
+        if first == last:  # nearly always, live
+            slot, holiday = self._quarter(first)
+            return np.full(n, slot * count // QUARTERS, np.intp), np.full(n, holiday, np.intp)
+        few, place = np.unique(time_us // QUARTER_US, return_inverse=True)
+        known = np.array([self._quarter(quarter) for quarter in few.tolist()], np.intp).reshape(-1, 2)[place]
+        return known[:, 0] * count // QUARTERS, known[:, 1]
 
     def _quarter(self, quarter: int) -> tuple[int, int]:
-        """Offset from UTC in µs, and whether the day is a holiday."""
+        """Which quarter of an hour of the city's day it is, and whether the day is a holiday."""
         found = self._known.get(quarter)
         if found is None:
             if len(self._known) >= KEPT:
                 self._known.clear()
             local = self._calendar.local(quarter * QUARTER_US)
-            offset = local.utcoffset()
-            assert offset is not None, "the calendar's times have a zone"
-            found = (round(offset.total_seconds() * 1e6), int(not self._calendar.workday(local.date())))
+            found = (4 * local.hour + local.minute // 15, int(not self._calendar.workday(local.date())))
             self._known[quarter] = found
         return found

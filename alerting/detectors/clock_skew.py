@@ -127,7 +127,7 @@ class ClockSkew(DeviceState):
         skew = (received - t) / 1e6
         n = self._n[row]
         self._looked[row] = received
-        self._skew[row, n & (KEPT - 1)] = skew  # KEPT is a power of two
+        self._skew.reshape(-1)[row * KEPT + (n & (KEPT - 1))] = skew  # KEPT is a power of two
         self._n[row] = n + 1
         slope = self._hourly(row, received, skew)
         # Whose newest error is small, and who has neither stopped nor drifts, is right and stays so.
@@ -184,18 +184,20 @@ class ClockSkew(DeviceState):
     def _line(self, row: Rows64) -> Float64:
         """The slope in s/day through the smallest delays of each row's hours, 0 where they lie on no line."""
         count = np.minimum(self._hours_n[row], HOURS)
-        unknown = np.arange(HOURS) >= count[:, None]
+        unknown = np.arange(HOURS)[:, None] >= count
         some_unknown = bool(unknown.any())
-        x, y = self._hours[row] / 24.0, self._mins[row]
-        for column in (x, y):
+        # An hour a line: numpy sums, and finds the largest, over the first axis many times faster.
+        x = np.ascontiguousarray(self._hours.take(row, axis=0).T) / 24.0
+        y = np.ascontiguousarray(self._mins.take(row, axis=0).T)
+        for line in (x, y):
             if some_unknown:
-                column[unknown] = 0.0
-            column -= (column.sum(axis=1) / count)[:, None]
+                line[unknown] = 0.0
+            line -= line.sum(axis=0) / count
             if some_unknown:
-                column[unknown] = 0.0
-        slope = (x * y).sum(axis=1) / np.maximum((x * x).sum(axis=1), 1e-12)
-        y -= slope[:, None] * x
-        off = np.maximum(y.max(axis=1), -y.min(axis=1))
+                line[unknown] = 0.0
+        slope = (x * y).sum(axis=0) / np.maximum((x * x).sum(axis=0), 1e-12)
+        y -= slope * x
+        off = np.maximum(y.max(axis=0), -y.min(axis=0))
         return np.where(off <= FIT_S, slope, 0.0)
 
     def _say(self, phase: str, row: int, at: tuple[int, int], features: dict[str, Any]) -> Detection:

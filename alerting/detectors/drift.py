@@ -20,7 +20,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.rows import NEVER, Rows64
-from alerting.detectors.scalar import METRIC, TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, zeros
+from alerting.detectors.scalar import METRIC, TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, zeros
 from domain.readings import Float64, Int64
 
 HOUR_S = 3600.0
@@ -41,20 +41,30 @@ class DriftSettings(ScalarSettings):
     hold_off_s: Days = 2 * 86_400.0
 
 
-class Drift(ScalarDetector):
-    """One rule over all devices that send its metric."""
+class _Own(Own):
+    NAMES = (*Own.NAMES, "hour", "sums", "beside", "beside_newest")
 
+    hour: Int64
+    sums: Float64  # of this hour: values, companion's values, count
+    beside: Float64
+    beside_newest: Int64
+
+
+class Drift(ScalarDetector[_Own]):
+    """See the module."""
+
+    OWN = _Own
     FIELDS: ClassVar = {
         **ScalarDetector.FIELDS, "_hour": NEVER, "_sums": 0, "_hours": 0, "_moments": 0, "_dev": 0,
         "_up": 0, "_down": 0, "_beside": np.nan, "_beside_newest": NEVER,
     }  # fmt: skip
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(rule)
-        assert isinstance(rule.settings, DriftSettings)
-        self.settings = rule.settings
+    def __init__(self, *rules: Rule) -> None:
+        super().__init__(*rules)
+        assert isinstance(self.common, DriftSettings)
+        self.settings = self.common
         self._hour: Int64 = np.zeros(0, np.int64)
-        self._sums: Float64 = zeros(0, 3)  # of this hour: values, companion's values, count
+        self._sums: Float64 = zeros(0, 3)
         self._hours: Float64 = zeros(0)
         self._moments: Float64 = zeros(0, 4)  # mean, companion's mean, covariance, companion's variance
         self._dev: Float64 = zeros(0)
@@ -67,33 +77,34 @@ class Drift(ScalarDetector):
         """The metric whose effect is taken out."""
         return self.settings.compensate or None
 
-    def learn_companion(self, row: Rows64, time_us: Int64, value: Float64) -> None:
-        """The newest value holds until the next."""
-        new = time_us > self._beside_newest[row]
-        self._beside[row[new]], self._beside_newest[row[new]] = value[new], time_us[new]
+    def learn_companion(self, own: _Own, time_us: Int64, value: Float64) -> None:
+        """The newest value holds until the next; the first is taken to have held from the beginning."""
+        first = np.isnan(own.beside)
+        if np.count_nonzero(first):
+            own.sums[first, 1] = value[first] * own.sums[first, 2]
+            self._moments[own.row[first], 1] = value[first]
+        new = time_us > own.beside_newest
+        own.beside[new], own.beside_newest[new] = value[new], time_us[new]
 
-    def judge(self, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Step) -> Judged:
         """The larger of the two sums at the first value of a new hour; NaN within the hour."""
-        n, r = len(at.row), at.row
+        n = len(own.row)
         z, expected, scale = np.full(n, np.nan), at.value.copy(), np.ones(n)
         hour = at.time_us // HOUR_US
-        before = self._hour[r]
-        closes = (before != NEVER) & (hour != before)
-        if closes.any():
-            i = np.flatnonzero(closes)
-            z[i], expected[i], scale[i] = self._close(r[i])
-            self._sums[r[i]] = 0.0
-        self._hour[r] = hour
-        sums, beside = self._sums[r], self._beside[r]
-        sums[:, 0] += at.value
-        sums[:, 1] += np.where(np.isnan(beside), 0.0, beside)
-        sums[:, 2] += 1.0
-        self._sums[r] = sums
+        turns = hour != own.hour
+        if np.count_nonzero(turns):
+            i = np.flatnonzero(turns & (own.hour != NEVER))
+            z[i], expected[i], scale[i] = self._close(own.row[i], own.sums[i])
+            own.sums[turns] = 0.0
+            own.hour[:] = hour
+        own.sums[:, 0] += at.value
+        own.sums[:, 1] += np.where(np.isnan(own.beside), 0.0, own.beside)
+        own.sums[:, 2] += 1.0
         return Judged(z, expected, scale)
 
-    def _close(self, r: Rows64) -> tuple[Float64, Float64, Float64]:
+    def _close(self, r: Rows64, sums: Float64) -> tuple[Float64, Float64, Float64]:
         """Take the hour that ended into the sums and the moments; the statistic, its reference, its scale."""
-        total, other, count = self._sums[r].T
+        total, other, count = sums.T
         value, beside = total / count, other / count
         hours = self._hours[r]
         mean, mean_beside, covariance, variance = self._moments[r].T
@@ -119,5 +130,5 @@ class Drift(ScalarDetector):
         )  # fmt: skip
         self._dev[r] = dev + rate * (np.where(judged, np.minimum(np.abs(rest), Z_MAX * scale), np.abs(rest)) - dev)
         self._hours[r] = hours + 1
-        sums = np.maximum(self._up[r], self._down[r])
-        return np.where(judged, sums, np.nan), mean + slope * off_beside, scale
+        larger = np.maximum(self._up[r], self._down[r])
+        return np.where(judged, larger, np.nan), mean + slope * off_beside, scale

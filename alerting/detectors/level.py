@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
-from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
-from domain.readings import Float64
+from alerting.detectors.scalar import TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from domain.readings import Float32, Float64
 
 CLIP = 3.0
 FREE = 10
@@ -31,23 +30,32 @@ class LevelSettings(ScalarSettings):
     memory_s: Days = Field(86_400.0, gt=0)
 
 
-class Level(ScalarDetector):
-    """One rule over all devices that send its metric."""
+class _Own(Own):
+    NAMES = (*Own.NAMES, "count", "mean", "dev")
 
+    count: Float32
+    mean: Float64
+    dev: Float64
+
+
+class Level(ScalarDetector[_Own]):
+    """See the module."""
+
+    OWN = _Own
     FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_mean": 0, "_dev": 0}
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(rule)
-        assert isinstance(rule.settings, LevelSettings)
-        self.settings = rule.settings
-        self._count: NDArray[np.float32] = np.zeros(0, np.float32)
+    def __init__(self, *rules: Rule) -> None:
+        super().__init__(*rules)
+        assert isinstance(self.common, LevelSettings)
+        self.settings = self.common
+        self._count: Float32 = np.zeros(0, np.float32)
         self._mean: Float64 = zeros(0)
         self._dev: Float64 = zeros(0)
 
-    def judge(self, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Step) -> Judged:
         """|value - mean| / mean absolute deviation, both from before the value."""
-        r, count = at.row, self._count[at.row].astype(np.float64)
-        mean, dev = np.where(count > 0, self._mean[r], at.value), self._dev[r]
+        count, dev = own.count.astype(np.float64), own.dev
+        mean = np.where(count > 0, own.mean, at.value)
         apart, settled = at.value - mean, count >= FREE
         least = np.maximum(dev, FLOOR * np.abs(mean))
         scale = np.maximum(least, TINY)
@@ -55,7 +63,7 @@ class Level(ScalarDetector):
         reach = np.where(settled, CLIP * least, np.inf)
         pulled = np.minimum(np.maximum(apart, -reach), reach)
         rate = ew_rate(at.gap_s, self.settings.memory_s, count)
-        self._mean[r] = mean + rate * pulled
-        self._dev[r] = dev + rate * (np.abs(pulled) - dev)
-        self._count[r] = count + 1
+        own.mean[:] = mean + rate * pulled
+        own.dev += rate * (np.abs(pulled) - dev)
+        own.count += 1
         return Judged(z, mean, scale)

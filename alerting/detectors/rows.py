@@ -93,10 +93,10 @@ class _Memory:
 
     def _put(self, rows: Rows64, saved: Mapping[str, NDArray[Any]]) -> None:
         for name in self.FIELDS:
-            mine = getattr(self, name)
-            if name not in saved or saved[name].shape[1:] != mine.shape[1:]:
+            if name not in saved or saved[name].shape[1:] != getattr(self, name).shape[1:]:
                 raise ValueError(f"saved state does not fit: {name}")
-            mine[rows] = saved[name]
+        for name in self.FIELDS:
+            getattr(self, name)[rows] = saved[name]
 
 
 class DeviceState(_Memory):
@@ -167,6 +167,13 @@ class SeriesState(_Memory):
             self.device = np.concatenate([self.device, fresh])
             self.metric = np.concatenate([self.metric, np.full(len(fresh), key, np.int32)])
         return rows
+
+    def _seen_of(self, key: int, device: Int32 | Int64) -> Bool:
+        """Which of these devices have a series of this metric."""
+        table = self._row.get(key, NO_KEYS)
+        there = device < len(table)
+        there[there] = table[device[there]] >= 0
+        return there
 
     def forget(self, device: int) -> None:
         """Begin anew with all series of this device."""

@@ -12,24 +12,26 @@ late or not newer than the newest of their device are skipped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds_of
+from alerting.detectors.rows import NEVER, Rows64, SeriesState, is_late
 from alerting.detectors.tail import PRIOR_COUNT, PRIOR_EXCESS, WARM, YEAR_S, excess_step, quantile_step, tail_limit
+from alerting.detectors.values import Values, beside, joined
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Bool, Float64, Int64, Readings, SeriesRows
-from domain.sorting import begins, order_by
+from domain.readings import Block, Bool, Float32, Float64, Int32, Int64, Readings, SeriesRows
+from domain.sorting import begins
 
 METRIC = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 TEACHES = 3.0
 """An event teaches at most so many limits. It does raise the limit, for about a hundred values beyond the
 quantile: what comes every few days is no event; with 1 here rain was told twice as often."""
 TINY = float(np.finfo(float).tiny)
+NONE, NOBODY = slice(0, 0), np.zeros(0, bool)
 Days = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
@@ -61,9 +63,8 @@ class ScalarSettings(RuleSettings):
 
 
 class Step(NamedTuple):
-    """One round: each row at most once, all newer than their newest; ``gap_s`` since then, NaN at first."""
+    """A value of each row ``(n,)``, newer than all before; ``gap_s`` since then, NaN at first."""
 
-    row: Rows64
     time_us: Int64
     value: Float64
     received_us: Int64
@@ -102,20 +103,60 @@ def ew_rate(gap_s: Float64, memory_s: float, count: Float64) -> Float64:
     return np.fmax(np.minimum(steady, 0.5), 1.0 / (count + 1.0))  # a first gap is NaN
 
 
-class ScalarDetector(DeviceState):
-    """One rule over all devices that send its metric; a kernel derives and gives ``judge`` and its ``FIELDS``."""
+class Own:
+    """What a step reads and writes of each of its rows, as columns ``(n, …)``; a kernel adds its own to ``NAMES``.
+
+    Taken from the memory once for all values of a block, written in place, and put back. What
+    a step touches seldom stays in the detector, at ``row``.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = ("newest", "begun", "seen", "limit", "tail_q", "episode")
+
+    row: Rows64
+    newest: Int64
+    begun: Int64
+    seen: Float32
+    limit: Float32
+    tail_q: Float32
+    episode: Int64
+
+    def some(self, which: Rows64 | slice) -> Self:
+        """Some of the rows: of a slice the same columns, of places copies."""
+        part = type(self)()
+        part.row = self.row[which]
+        for name in self.NAMES:
+            setattr(part, name, getattr(self, name)[which])
+        return part
+
+    def put(self, which: Rows64, part: Self) -> None:
+        """Write back what ``some`` copied."""
+        for name in self.NAMES:
+            getattr(self, name)[which] = getattr(part, name)
+
+
+OwnT = TypeVar("OwnT", bound=Own)
+
+
+class ScalarDetector(SeriesState, Generic[OwnT]):
+    """Rules over all devices that send their metrics; a kernel derives, gives ``judge`` and its part of the memory.
+
+    One rule, or several that are alike but for their metric, unit, title and severity: they
+    cost as many array steps as one. A row is a rule's device; in ``SeriesState`` the rule's
+    number stands for the metric.
+    """
 
     FIELDS: ClassVar[Mapping[str, float]] = {
         "_newest": NEVER, "_begun": NEVER, "_seen": 0, "_limit": np.inf, "_tail_q": 0, "_tail_mean": PRIOR_EXCESS,
         "_tail_square": 2 * PRIOR_EXCESS**2, "_tail_count": PRIOR_COUNT, "_episode": NEVER, "_loud": NEVER,
         "_told": 0, "_peak": 0,
     }  # fmt: skip
+    OWN: ClassVar[type[Own]] = Own
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, *rules: Rule) -> None:
         super().__init__()
-        assert isinstance(rule.settings, ScalarSettings)
-        self.rule = rule
-        self.common: ScalarSettings = rule.settings
+        self.rule, self.rules = rules[0], rules
+        assert isinstance(self.rule.settings, ScalarSettings)
+        self.common: ScalarSettings = self.rule.settings
         self._learn_us = round(self.common.learn_s * 1e6)
         self._hold_us = round(self.common.hold_off_s * 1e6)
         for name in ("_newest", "_begun", "_episode", "_loud"):
@@ -125,20 +166,17 @@ class ScalarDetector(DeviceState):
         self._peak: Float64 = zeros(0)
 
     _newest: Int64
-    _begun: Int64
     _episode: Int64
     _loud: Int64
-    _seen: NDArray[Any]
-    _limit: NDArray[Any]
-    _tail_q: NDArray[Any]
-    _tail_mean: NDArray[Any]
-    _tail_square: NDArray[Any]
-    _tail_count: NDArray[Any]
-    _told: NDArray[Any]
+    _tail_mean: Float32
+    _tail_square: Float32
+    _tail_count: Float32
+    _told: Float32
+    _seen: Float32
 
     # ------------------------------------------------------------ the kernel's part
 
-    def judge(self, at: Step) -> Judged:
+    def judge(self, own: OwnT, at: Step) -> Judged:
         """How unusual each value is; learns from it."""
         raise NotImplementedError
 
@@ -146,183 +184,227 @@ class ScalarDetector(DeviceState):
         """Another metric of the same device that the kernel wants to see, or None."""
         return None
 
-    def learn_companion(self, row: Rows64, time_us: Int64, value: Float64) -> None:
+    def learn_companion(self, own: OwnT, time_us: Int64, value: Float64) -> None:
         """Take the companion's newest values; each row at most once."""
 
-    # ------------------------------------------------------------ the two verbs
+    # ------------------------------------------------------------ rows
 
-    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
-        """Judge the block's readings of the rule's metric."""
-        metric = metrics.get(self.common.metric)
-        if metric is None or not len(block.readings):
-            return []
-        other = self.companion()
-        return self.feed(block.readings, metric, None if other is None else metrics.get(other))
+    def row_of(self, keys: Int32 | Int64, number: int = 0) -> Rows64:
+        """The rows of these device keys ``(n,)`` of one rule; unseen devices get new ones."""
+        row = self._of_metric(number, keys)
+        self._grow(len(self))
+        return row
 
-    def resume(self, alert: Alert, episode_us: int, newest_us: int) -> None:
+    def own(self, row: Rows64) -> OwnT:
+        """What a step works on, of these rows; each at most once."""
+        own = self.OWN()
+        own.row = row
+        for name in own.NAMES:
+            setattr(own, name, getattr(self, f"_{name}")[row])
+        return cast(OwnT, own)
+
+    def keep(self, own: OwnT) -> None:
+        """Put back what ``own`` gave."""
+        for name in own.NAMES:
+            getattr(self, f"_{name}")[own.row] = getattr(own, name)
+
+    def forget(self, device: int, number: int = 0) -> None:
+        """Begin anew with this device of one rule, as if nothing had been seen of it."""
+        row = np.flatnonzero((self.device == device) & (self.metric == number))
+        for name, fill in self.FIELDS.items():
+            getattr(self, name)[row] = fill
+
+    def snapshot(self, number: int = 0) -> dict[str, NDArray[Any]]:
+        """All that is remembered of one rule, as copies: ``keys`` and each field, one row per device."""
+        row = np.flatnonzero(self.metric == number)
+        return {"keys": self.device[row], **{name: getattr(self, name)[row] for name in self.FIELDS}}
+
+    def load(self, saved: Mapping[str, NDArray[Any]], number: int = 0) -> None:
+        """Take up what ``snapshot`` gave, for a rule that has seen nothing; ValueError when it does not fit."""
+        self._put(self.row_of(saved["keys"], number), saved)
+
+    def resume(self, alert: Alert, episode_us: int, newest_us: int, number: int = 0) -> None:
         """Take up an alert's episode after a restart."""
-        r = self.rows_of(np.array([alert.device], np.int32))
+        r = self.row_of(np.array([alert.device], np.int32), number)
         self._newest[r] = np.maximum(self._newest[r], newest_us)
         self._episode[r], self._loud[r] = episode_us, newest_us
         self._told[r], self._peak[r] = 1.0, alert.value
 
-    def feed(self, readings: Readings, metric: int, companion: int | None = None) -> list[Detection]:
-        """Judge the rows of one metric key; detections are in event order per device."""
-        rows = _chosen(readings.by_series, metric, companion)
-        if not len(rows.device):
+    # ------------------------------------------------------------ a block
+
+    def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the block's readings of the rules' metrics."""
+        return self.feed(block.readings, metrics) if len(block.readings) else []
+
+    def feed(self, readings: Readings, metrics: Mapping[str, int]) -> list[Detection]:
+        """Judge the rows of the rules' metrics; detections are in event order per device and rule."""
+        parts = (self._of_rule(number, readings.by_series, metrics) for number in range(len(self.rules)))
+        given = [part for part in parts if part is not None]
+        if not given:
             return []
-        row = self.rows_of(rows.device)
-        found: list[Detection] = []
-        for part in rounds_of(rows.first):
-            if rows.judged is not None:
-                own = rows.judged[part]
-                beside = part[~own]
-                if len(beside):
-                    self.learn_companion(row[beside], rows.time_us[beside], rows.value[beside])
-                part = part[own]
-            newest = self._newest[row[part]]
-            new = rows.time_us[part] > newest
-            if np.count_nonzero(new) < len(part):
-                part, newest = part[new], newest[new]
-            if len(part):
-                at, t = row[part], rows.time_us[part]
-                step = Step(at, t, rows.value[part], rows.received_us[part], self._gap_s(at, t, newest))
-                found += self.tell(step, self.measure(step))
+        values, found = joined(given), []
+        self._grow(len(self))
+        own: OwnT | None = None
+        for part in [values] if values.once() else values.rounds():
+            own = own or self.own(part.row)
+            found += self._round(own.some(slice(len(part.row))), part)
+        if own is not None:
+            self.keep(own)
+        return found
+
+    def _of_rule(self, number: int, rows: SeriesRows, metrics: Mapping[str, int]) -> Values | None:
+        """The finite values of a rule's metric and its companion's; None = none."""
+        settings = cast(ScalarSettings, self.rules[number].settings)
+        mine, other = rows.spans.get(metrics.get(settings.metric, -1), NONE), NONE
+        name, known = self.companion(), NOBODY
+        if name and (other := rows.spans.get(metrics.get(name, -1), NONE)) != NONE:
+            known = self._seen_of(number, rows.device[other])
+            if not known.any() and self._seen_of(number, rows.device[mine]).all():
+                other = NONE  # of devices that send nothing else
+        if mine == other == NONE:
+            return None
+        if other == NONE and np.isfinite(rows.value[mine]).all():  # nearly always: nothing is copied
+            row = self._of_metric(number, rows.device[mine])
+            return Values(row, rows.time_us[mine], rows.value[mine], rows.received_us[mine], rows.first[mine], None)
+        place, judged = beside(rows, mine, other, known)
+        if not len(place):
+            return None
+        device = rows.device[place]
+        columns = rows.time_us[place], rows.value[place], rows.received_us[place]
+        return Values(self._of_metric(number, device), *columns, begins(device), judged)
+
+    def _round(self, own: OwnT, rows: Values) -> list[Detection]:
+        """The next value of each row, in step with ``own``: the companions' are learnt, the new ones judged."""
+        new = rows.time_us > own.newest
+        if rows.judged is not None:
+            new &= rows.judged
+            beside = np.flatnonzero(~rows.judged)
+            if len(beside):
+                part = own.some(beside)
+                self.learn_companion(part, rows.time_us[beside], rows.value[beside])
+                own.put(beside, part)
+        count = np.count_nonzero(new)
+        if count == len(new):
+            step = self.step_of(own, rows.time_us, rows.value, rows.received_us)
+            return self.tell(own, step, self.measure(own, step))
+        if not count:
+            return []
+        which = np.flatnonzero(new)
+        part = own.some(which)
+        step = self.step_of(part, rows.time_us[which], rows.value[which], rows.received_us[which])
+        found = self.tell(part, step, self.measure(part, step))
+        own.put(which, part)
         return found
 
     # ------------------------------------------------------------ one step
 
-    def step_of(self, row: Rows64, time_us: Int64, value: Float64, received_us: Int64) -> Step:
+    def step_of(self, own: OwnT, time_us: Int64, value: Float64, received_us: Int64) -> Step:
         """The next values of these rows; notes their times."""
-        return Step(row, time_us, value, received_us, self._gap_s(row, time_us, self._newest[row]))
-
-    def _gap_s(self, row: Rows64, time_us: Int64, newest: Int64) -> Float64:
-        gap_s: Float64 = (time_us - newest) / 1e6
-        first = newest == NEVER
+        gap_s: Float64 = (time_us - own.newest) / 1e6
+        first = own.newest == NEVER
         if np.count_nonzero(first):
             gap_s[first] = np.nan
-            self._begun[row[first]] = time_us[first]
-        self._newest[row] = time_us
-        return gap_s
+            own.begun[first] = time_us[first]
+        own.newest[:] = time_us
+        return Step(time_us, value, received_us, gap_s)
 
-    def measure(self, at: Step) -> Strength:
+    def measure(self, own: OwnT, at: Step) -> Strength:
         """The kernel's statistic over its limit; learns the tail."""
-        judged = self.judge(at)
+        judged = self.judge(own, at)
         known = np.isfinite(judged.z)
-        if np.count_nonzero(known) == len(known):
-            limit = self._limit[at.row].astype(np.float64)
-            ready = self._learn_tail(at, at.row, judged.z, limit)
+        count = np.count_nonzero(known)
+        if count == len(known):
+            limit = own.limit.astype(np.float64)
+            ready = self._learn_tail(own, at.time_us, judged.z, limit)
             return Strength(np.where(ready, judged.z / limit, 0.0), judged.expected, judged.scale, limit)
         strength, limit = np.zeros(len(known)), np.full(len(known), np.nan)
-        some = known.nonzero()[0]
-        if len(some):
-            r, z = at.row[some], judged.z[some]
-            limit[some] = self._limit[r]
-            strength[some] = np.where(self._learn_tail(at, r, z, limit[some], some), z / limit[some], 0.0)
+        if count:
+            which = np.flatnonzero(known)
+            part, z = own.some(which), judged.z[which]
+            limit[which] = part.limit
+            ready = self._learn_tail(part, at.time_us[which], z, limit[which])
+            strength[which] = np.where(ready, z / limit[which], 0.0)
+            own.put(which, part)
         return Strength(strength, judged.expected, judged.scale, limit)
 
-    def _learn_tail(self, at: Step, r: Rows64, z: Float64, limit: Float64, some: Rows64 | None = None) -> Bool:
+    def _learn_tail(self, own: OwnT, time_us: Int64, z: Float64, limit: Float64) -> Bool:
         """Learn these values of the statistic; returns where the limit before them may be relied on."""
-        time_us = at.time_us if some is None else at.time_us[some]
-        seen, q = self._seen[r].astype(np.float64), self._tail_q[r].astype(np.float64)
+        seen, q = own.seen.astype(np.float64), own.tail_q.astype(np.float64)
         warm = seen >= WARM
         taught = np.where(warm, np.minimum(z, TEACHES * limit), z)  # an event is not what is usual
-        watched_us = time_us - self._begun[r]
-        self._tail_q[r] = quantile_step(q, taught, seen)
-        self._seen[r] = seen + 1
+        watched_us = time_us - own.begun
+        own.tail_q[:] = quantile_step(q, taught, seen)
+        own.seen[:] = seen + 1
         over = ((taught > q) & warm | (seen == WARM)).nonzero()[0]
         if len(over):
-            k, n = r[over], seen[over] + 1
+            k, n = own.row[over], seen[over] + 1
             excess = np.maximum(taught[over] - q[over], 0.0)
             moments = excess_step(self._tail_mean[k], self._tail_square[k], self._tail_count[k], excess)
             self._tail_mean[k], self._tail_square[k], self._tail_count[k] = moments
             every_s = np.minimum(watched_us[over] / 1e6 / n, self.common.gap_s)
             share = np.maximum(self.common.alarms_per_year * every_s / YEAR_S, 1e-12)
-            self._limit[k] = np.maximum(
-                tail_limit(self._tail_q[k].astype(np.float64), *moments[:2], share), self.common.limit_min
+            own.limit[over] = np.maximum(
+                tail_limit(own.tail_q[over].astype(np.float64), *moments[:2], share), self.common.limit_min
             )
         return (seen > WARM) & (watched_us >= self._learn_us)
 
-    def hold_us(self, at: Step) -> Int64 | int:
+    def hold_us(self, own: OwnT, at: Step) -> Int64 | int:
         """Quiet time that ends an episode."""
         return self._hold_us
 
-    def tell(self, at: Step, found: Strength) -> list[Detection]:
+    def tell(self, own: OwnT, at: Step, found: Strength) -> list[Detection]:
         """Onset, update and clear of episodes."""
-        r, strength = at.row, found.strength
+        strength = found.strength
         loud = strength >= 1.0
-        active = self._episode[r] != NEVER
+        active = own.episode != NEVER
         if not np.count_nonzero(loud | active):
             return []
+        r = own.row
         onset = loud & ~active
         again = active & (strength >= self.common.again * self._told[r])
-        clear = active & ~loud & (at.time_us - self._loud[r] >= self.hold_us(at))
+        clear = active & ~loud & (at.time_us - self._loud[r] >= self.hold_us(own, at))
         self._loud[r[loud]] = at.time_us[loud]
-        self._episode[r[onset]] = at.time_us[onset]
+        own.episode[onset] = at.time_us[onset]
         speaks = onset | again
         self._told[r[speaks]] = strength[speaks]
         self._peak[r[speaks]] = at.value[speaks]
         out = [
-            self._say(at, found, int(i), "onset" if onset[i] else "clear" if clear[i] else "update")
+            self._say(own, at, found, int(i), "onset" if onset[i] else "clear" if clear[i] else "update")
             for i in np.flatnonzero(speaks | clear)
         ]
-        self._episode[r[clear]] = NEVER
+        own.episode[clear] = NEVER
         return out
 
-    def active(self, at: Step) -> Bool:
+    def active(self, own: OwnT) -> Bool:
         """Which rows are within an episode."""
-        return np.asarray(self._episode[at.row] != NEVER)
+        return np.asarray(own.episode != NEVER)
 
-    def speaks(self, at: Step, found: Strength) -> Bool:
+    def speaks(self, own: OwnT, found: Strength) -> Bool:
         """Whether ``tell`` would say something new about each row now (for the back-test)."""
-        active = self._episode[at.row] != NEVER
-        return np.where(active, found.strength >= self.common.again * self._told[at.row], found.strength >= 1.0)
+        again = found.strength >= self.common.again * self._told[own.row]
+        return np.where(self.active(own), again, found.strength >= 1.0)
 
-    def _say(self, at: Step, found: Strength, i: int, phase: str) -> Detection:
-        r, t, s = int(at.row[i]), int(at.time_us[i]), self.common
+    def _say(self, own: OwnT, at: Step, found: Strength, i: int, phase: str) -> Detection:
+        r, t = int(own.row[i]), int(at.time_us[i])
+        rule = self.rules[self.metric[r]]
+        s = cast(ScalarSettings, rule.settings)
         value, expected = float(at.value[i]), float(found.expected[i])
         reach = float(found.scale[i] * found.limit[i])
         bound = expected + (reach if value >= expected else -reach)
-        episode, received = int(self._episode[r]), int(at.received_us[i])
+        episode, received = int(own.episode[i]), int(at.received_us[i])
         features = {
             "strength": round(float(found.strength[i]), 3), "expected": _rounded(expected), "now": value,
-            "statistic_limit": round(float(found.limit[i]), 3), "alarms_per_year": s.alarms_per_year,
+            "alarms_per_year": s.alarms_per_year,
         }  # fmt: skip
+        if np.isfinite(found.limit[i]):  # an episode may end at a value that is not compared, such as after a gap
+            features["statistic_limit"] = round(float(found.limit[i]), 3)
         return Detection(
-            rule=self.rule.id, kind=self.rule.kind, phase=phase, device=int(self.rows.keys[r]),
+            rule=rule.id, kind=rule.kind, phase=phase, device=int(self.device[r]),
             episode_us=episode, at_us=int(self._loud[r]) if phase == "clear" else t, sampled_us=t,
             received_us=received, severity=s.severity, metric=s.metric, value=float(self._peak[r]),
-            limit=_rounded(bound), unit=s.unit, late=is_late(received, t), title=self.rule.title,
+            limit=_rounded(bound), unit=s.unit, late=is_late(received, t), title=rule.title,
             window_us=(episode, t), features=features,
         )  # fmt: skip
-
-
-class _Chosen(NamedTuple):
-    """A metric's finite values and its companion's, by device in the order received.
-
-    ``first``: where another device begins; ``judged``: which are the metric's, None = all.
-    """
-
-    device: Int64
-    time_us: Int64
-    value: Float64
-    received_us: Int64
-    first: Bool
-    judged: Bool | None
-
-
-def _chosen(rows: SeriesRows, metric: int, companion: int | None) -> _Chosen:
-    none = slice(0, 0)
-    own, other = rows.spans.get(metric, none), none if companion is None else rows.spans.get(companion, none)
-    if other.start == other.stop and np.isfinite(rows.value[own]).all():  # nearly always: nothing is copied
-        columns = rows.device[own], rows.time_us[own], rows.value[own], rows.received_us[own]
-        return _Chosen(*columns, rows.first[own], None)
-    place = np.concatenate([np.arange(own.start, own.stop), np.arange(other.start, other.stop)])
-    place = place[np.isfinite(rows.value[place])]
-    place = place[order_by(rows.device[place], rows.at[place])]
-    device, judged = rows.device[place], (place >= own.start) & (place < own.stop)
-    columns = device, rows.time_us[place], rows.value[place], rows.received_us[place]
-    return _Chosen(*columns, begins(device), judged)
 
 
 def _rounded(number: float) -> float:

@@ -12,13 +12,12 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.city_clock import CityClock
-from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
-from domain.readings import Float64
+from alerting.detectors.scalar import TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from domain.readings import Float32, Float64
 
 SLOTS = 48
 SLOT_S = 86_400 / SLOTS
@@ -36,31 +35,39 @@ class SeasonSettings(ScalarSettings):
     learn_s: Days = 604_800.0
 
 
-class Season(ScalarDetector):
-    """One rule over all devices that send its metric."""
+class _Own(Own):
+    NAMES = (*Own.NAMES, "count", "dev")
 
+    count: Float32
+    dev: Float64
+
+
+class Season(ScalarDetector[_Own]):
+    """See the module."""
+
+    OWN = _Own
     FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_dev": 0, "_mean": 0, "_days": 0}
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(rule)
-        assert isinstance(rule.settings, SeasonSettings)
-        self.settings = rule.settings
+    def __init__(self, *rules: Rule) -> None:
+        super().__init__(*rules)
+        assert isinstance(self.common, SeasonSettings)
+        self.settings = self.common
         self.clock = CityClock()
-        self._count: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._count: Float32 = np.zeros(0, np.float32)
         self._dev: Float64 = zeros(0)
-        self._mean: NDArray[np.float32] = np.zeros((0, 2, SLOTS), np.float32)
-        self._days: NDArray[np.float32] = np.zeros((0, 2, SLOTS), np.float32)  # slot-days of values seen
+        self._mean: Float32 = np.zeros((0, 2, SLOTS), np.float32)
+        self._days: Float32 = np.zeros((0, 2, SLOTS), np.float32)  # slot-days of values seen
 
-    def judge(self, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Step) -> Judged:
         """|value - the slot's mean| / mean absolute deviation of that, both from before the value."""
-        r, count = at.row, self._count[at.row].astype(np.float64)
+        r, count, dev = own.row, own.count.astype(np.float64), own.dev
         slot, kind = self.clock.slots(at.time_us, SLOTS)
         cell, beside = (2 * r + kind) * SLOTS + slot, (2 * r + 1 - kind) * SLOTS + slot
         means, seen = self._mean.reshape(-1), self._days.reshape(-1)  # the same memory
-        own, days = means[cell].astype(np.float64), seen[cell].astype(np.float64)
+        here, days = means[cell].astype(np.float64), seen[cell].astype(np.float64)
         other, known = means[beside].astype(np.float64), seen[beside] > 0
-        mean = np.where(days > 0, own, np.where(known, other, at.value))
-        apart, dev = at.value - mean, self._dev[r]
+        mean = np.where(days > 0, here, np.where(known, other, at.value))
+        apart = at.value - mean
         least = np.maximum(dev, FLOOR * np.abs(mean))
         scale = np.maximum(least, TINY)
         usable = (days + known > 0) & (count > 0)
@@ -74,6 +81,6 @@ class Season(ScalarDetector):
         seen[cell] = days + part
         learns = (usable & (days + known >= 1)) | (days > 0)
         steady = ew_rate(at.gap_s, self.settings.memory_s, count)
-        self._dev[r] = np.where(learns, dev + steady * (np.abs(pulled) - dev), dev)
-        self._count[r] = count + learns
+        own.dev += np.where(learns, steady * (np.abs(pulled) - dev), 0.0)
+        own.count += learns
         return Judged(z, mean, scale)

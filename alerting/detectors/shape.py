@@ -18,7 +18,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.rows import Rows64
-from alerting.detectors.scalar import TINY, Days, Judged, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.scalar import TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
 from domain.readings import Float64
 
 LAGS = 16
@@ -36,18 +36,18 @@ class ShapeSettings(ScalarSettings):
     memory_s: Days = Field(172_800.0, gt=0)
 
 
-class Shape(ScalarDetector):
-    """One rule over all devices that send its metric."""
+class Shape(ScalarDetector[Own]):
+    """See the module."""
 
     FIELDS: ClassVar = {
         **ScalarDetector.FIELDS, "_lags": 0, "_filled": 0, "_count": 0, "_mean": 0, "_dev": 0, "_centres": 0,
         "_windows": 0, "_near": 0, "_energy": 0,
     }  # fmt: skip
 
-    def __init__(self, rule: Rule) -> None:
-        super().__init__(rule)
-        assert isinstance(rule.settings, ShapeSettings)
-        self.settings = rule.settings
+    def __init__(self, *rules: Rule) -> None:
+        super().__init__(*rules)
+        assert isinstance(self.common, ShapeSettings)
+        self.settings = self.common
         self._lags: Float64 = zeros(0, LAGS)
         self._filled: NDArray[np.int32] = np.zeros(0, np.int32)  # values since the last gap
         self._count: NDArray[np.float32] = np.zeros(0, np.float32)
@@ -58,9 +58,9 @@ class Shape(ScalarDetector):
         self._near: Float64 = zeros(0)  # mean distance² to the nearest centre
         self._energy: Float64 = zeros(0)  # mean length² of a window
 
-    def judge(self, at: Step) -> Judged:
+    def judge(self, own: Own, at: Step) -> Judged:
         """Distance to the nearest centre / its root mean square, once in ``STRIDE`` values; NaN in between."""
-        r, count = at.row, self._count[at.row].astype(np.float64)
+        r, count = own.row, self._count[own.row].astype(np.float64)
         mean, dev = np.where(count > 0, self._mean[r], at.value), self._dev[r]
         rate = ew_rate(at.gap_s, self.settings.memory_s, count)
         apart = at.value - mean

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -47,7 +49,7 @@ def fed(made: Change, series: list[NDArray[np.float64]]) -> list[Detection]:
     rows = Readings(
         device, np.ones(len(value), np.int32), time_us, value, none, time_us, np.zeros(len(value), bool)
     )
-    return made.feed(rows, 1)
+    return made.feed(rows, {"water_level_m": 1})
 
 
 def test_rain_is_told_seldom_and_a_surge_is() -> None:
@@ -67,7 +69,7 @@ def test_the_limit_of_events_is_that_of_their_moments() -> None:
     made = detector()
     value = rainy(60, 3)
     fed(made, [value])
-    row = made.rows_of(np.ones(1, np.int32))
+    row = made.row_of(np.ones(1, np.int32))
     names = ("_events", "_event_mean", "_event_square")
     events, mean, square = (float(getattr(made, name)[row[0]]) for name in names)
     assert 14 <= events <= 25, "one for each rain, and few from noise"
@@ -76,13 +78,26 @@ def test_the_limit_of_events_is_that_of_their_moments() -> None:
     spread = np.sqrt((events * (square - mean**2) + prior) / (events + EVENT_PRIOR_COUNT))
     a_year = events / (len(value) * EVERY_S / YEAR_S)
     expected = mean + spread * (np.log(a_year / 2.0) - 1.0)
-    assert made._event_limit(made.step_of(row, end, value[-1:], end))[0] == pytest.approx(expected, rel=1e-4)
+    assert made._event_limit(row, end - T0)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_sensor_of_which_no_event_is_known_has_no_limit_of_events() -> None:
     made = detector()
     fed(made, [np.tile([5.0, 5.001], 1_000)])
-    row = made.rows_of(np.ones(1, np.int32))
+    row = made.row_of(np.ones(1, np.int32))
     end = np.array([T0 + 2_000 * EVERY_S * S])
     assert made._events[row[0]] == 0
-    assert made._event_limit(made.step_of(row, end, np.ones(1), end))[0] == 0
+    assert made._event_limit(row, end - T0)[0] == 0
+
+
+def test_an_episode_that_ends_after_a_silence_says_no_limit_it_does_not_know() -> None:
+    made = detector()
+    value = np.full(30 * DAY, 0.5) + np.random.default_rng(1).normal(0, 1e-3, 30 * DAY)
+    value[-1] += 5.0
+    assert [d.phase for d in fed(made, [value])] == ["onset"]
+    back = np.array([T0 + (len(value) + 30 * DAY) * EVERY_S * S])
+    none, key = np.full(1, -1, np.int64), np.ones(1, np.int32)
+    [end] = made.feed(Readings(key, key, back, value[:1], none, back, np.zeros(1, bool)), {"water_level_m": 1})
+    assert (end.phase, end.at_us < end.sampled_us) == ("clear", True)
+    assert "statistic_limit" not in end.features
+    assert all(math.isfinite(number) for number in end.features.values())

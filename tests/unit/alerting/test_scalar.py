@@ -21,11 +21,12 @@ from tests.unit.alerting.blocks import SMOKE, T0, TEMPERATURE, S, block, reading
 from tests.unit.alerting.store_contract import alert
 
 TITLE = {"zh": "异常", "en": "Unusual"}
+KEYS = {"smoke_ppm": SMOKE, "temperature_c": TEMPERATURE}
 NAMES = ("level", "change", "season", "drift", "shape", "auto")
 HOUR = 3600
 
 
-def detector(name: str, **more: Any) -> ScalarDetector:
+def detector(name: str, **more: Any) -> ScalarDetector[Any]:
     base: dict[str, Any] = {"metric": "smoke_ppm", "title": TITLE, "learn_s": 0}
     row = {"id": name, "detector": name, "kind": "anomaly.smoke", "settings": {**base, **more}}
     made = DETECTORS[name].make(parse_rule(row), lambda key: None)
@@ -70,9 +71,9 @@ def test_a_planted_fault_is_one_episode_and_calm_is_none(name: str) -> None:
     calm = waves(3_600, 1, every_s)
     settled: dict[str, dict[str, Any]] = {"drift": {"compensate": ""}, "auto": {"evidence": 6}}
     more = settled.get(name, {})
-    quiet = detector(name, **more).feed(regular(calm, every_s), SMOKE)
+    quiet = detector(name, **more).feed(regular(calm, every_s), KEYS)
     assert [d.phase for d in quiet if d.sampled_us < T0 + 3_000 * every_s * S] == []
-    found = detector(name, **more).feed(regular(fault(calm), every_s), SMOKE)
+    found = detector(name, **more).feed(regular(fault(calm), every_s), KEYS)
     onsets = [d for d in found if d.phase == "onset"]
     assert len(onsets) == 1
     assert T0 + 3_000 * every_s * S <= onsets[0].at_us <= T0 + 3_300 * every_s * S
@@ -108,8 +109,8 @@ def test_a_stream_equals_its_blocks(name: str, seed: int, cuts: list[int]) -> No
         found += parted.detect(block(some_readings(r, take)), metrics)
     assert told(found) == told(expected)
     for field in whole.FIELDS:
-        mine = getattr(whole, field)[whole.rows_of(np.array([1, 2, 3], np.int32))]
-        other = getattr(parted, field)[parted.rows_of(np.array([1, 2, 3], np.int32))]
+        mine = getattr(whole, field)[whole.row_of(np.array([1, 2, 3], np.int32))]
+        other = getattr(parted, field)[parted.row_of(np.array([1, 2, 3], np.int32))]
         np.testing.assert_array_equal(mine, other, err_msg=field)
 
 
@@ -117,10 +118,10 @@ def test_a_stream_equals_its_blocks(name: str, seed: int, cuts: list[int]) -> No
 def test_a_block_that_comes_twice_changes_nothing(name: str) -> None:
     r = awkward(5)
     once, twice = detector(name, limit_min=1.0), detector(name, limit_min=1.0)
-    expected = once.feed(r, SMOKE)
-    assert told(twice.feed(r, SMOKE)) == told(expected)
-    assert twice.feed(r, SMOKE) == []
-    row = once.rows_of(np.array([1], np.int32))
+    expected = once.feed(r, KEYS)
+    assert told(twice.feed(r, KEYS)) == told(expected)
+    assert twice.feed(r, KEYS) == []
+    row = once.row_of(np.array([1], np.int32))
     np.testing.assert_array_equal(once._seen[row], twice._seen[row])
 
 
@@ -128,35 +129,35 @@ def test_a_block_that_comes_twice_changes_nothing(name: str) -> None:
 def test_state_taken_up_by_another_goes_on_as_the_first(name: str) -> None:
     r = awkward(8)
     whole, first, second = (detector(name, limit_min=1.0) for _ in range(3))
-    expected = whole.feed(r, SMOKE)
-    found = first.feed(some_readings(r, np.arange(150)), SMOKE)
+    expected = whole.feed(r, KEYS)
+    found = first.feed(some_readings(r, np.arange(150)), KEYS)
     second.load(first.snapshot())
-    found += second.feed(some_readings(r, np.arange(150, 240)), SMOKE)
+    found += second.feed(some_readings(r, np.arange(150, 240)), KEYS)
     assert told(found) == told(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_constant_blank_and_scaled_series_do_not_break_it(name: str, scale: float) -> None:
-    assert detector(name).feed(regular(np.full(400, 7.0 * scale), 600), SMOKE) == []
+    assert detector(name).feed(regular(np.full(400, 7.0 * scale), 600), KEYS) == []
     v = waves(800, 2, 600) * scale
     v[::17] = np.nan
-    assert detector(name).feed(regular(v, 600), SMOKE) == []
-    assert detector(name).feed(readings([]), SMOKE) == []
+    assert detector(name).feed(regular(v, 600), KEYS) == []
+    assert detector(name).feed(readings([]), KEYS) == []
 
 
 def test_nothing_is_said_while_it_learns_and_an_episode_is_told_again_only_when_much_stronger() -> None:
     v = waves(2_000, 3, 300)
     early = jump(v, 500, 1, 100)
-    assert detector("level", learn_s=5 * 86_400).feed(regular(early, 300), SMOKE) == []
+    assert detector("level", learn_s=5 * 86_400).feed(regular(early, 300), KEYS) == []
     grows = jump(jump(jump(v, 1_500, 1, 40), 1_510, 1, 45), 1_520, 1, 4_000)
-    assert [d.phase for d in detector("level").feed(regular(grows, 300), SMOKE)] == ["onset", "update", "clear"]
+    assert [d.phase for d in detector("level").feed(regular(grows, 300), KEYS)] == ["onset", "update", "clear"]
 
 
 def test_an_episode_taken_up_after_a_restart_ends_after_its_hold_off() -> None:
     d = detector("level", hold_off_s=600)
     d.resume(alert(device=1), T0 - 100 * S, T0 - S)
-    found = d.feed(regular(waves(10, 1, 300), 300), SMOKE)
+    found = d.feed(regular(waves(10, 1, 300), 300), KEYS)
     assert [(x.phase, x.episode_us) for x in found] == [("clear", T0 - 100 * S)]
 
 
@@ -165,12 +166,12 @@ def test_the_wanted_number_of_alarms_is_about_what_comes(wanted: float) -> None:
     rng = np.random.default_rng(4)
     sensors, hours = 300, 24 * 365
     d = detector("level", alarms_per_year=wanted, limit_min=0.1, hold_off_s=0, memory_s=30 * 86_400)
-    row = d.rows_of(np.arange(1, sensors + 1, dtype=np.int32))
+    own = d.own(d.row_of(np.arange(1, sensors + 1, dtype=np.int32)))
     onsets = 0
     for hour in range(hours):
         time_us = np.full(sensors, T0 + hour * HOUR * S, np.int64)
-        step = d.step_of(row, time_us, rng.normal(0, 1, sensors), time_us)
-        onsets += sum(x.phase == "onset" for x in d.tell(step, d.measure(step)) if hour > 1_000)
+        step = d.step_of(own, time_us, rng.normal(0, 1, sensors), time_us)
+        onsets += sum(x.phase == "onset" for x in d.tell(own, step, d.measure(own, step)) if hour > 1_000)
     per_year = onsets / sensors * hours / (hours - 1_000)
     assert wanted / 4 < per_year < wanted * 4
 

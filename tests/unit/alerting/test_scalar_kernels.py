@@ -14,25 +14,30 @@ from numpy.typing import NDArray
 
 from alerting.detectors.city_clock import CityClock
 from alerting.detectors.drift import Drift
-from alerting.detectors.scalar import ScalarDetector
+from alerting.detectors.scalar import Judged, ScalarDetector
 from alerting.detectors.season import Season
 from alerting.detectors.threshold import Threshold
 from alerting.dispatch.windows import Calendar
 from domain.clock import to_us
 from tests.unit.alerting.blocks import SMOKE, T0, TEMPERATURE, S, default_rule, readings
-from tests.unit.alerting.test_scalar import detector, regular, waves
+from tests.unit.alerting.test_scalar import KEYS, detector, regular, waves
 
 DAY = 86_400
 
 
-def statistics(d: ScalarDetector, values: NDArray[Any], every_s: float, device: int = 1) -> list[float]:
+def judged(d: ScalarDetector[Any], time_us: int, value: float, device: int = 1) -> Judged:
+    """The kernel's word on one value."""
+    own, at = d.own(d.row_of(np.array([device], np.int32))), np.array([time_us], np.int64)
+    word = d.judge(own, d.step_of(own, at, np.array([value]), at))
+    d.keep(own)
+    return word
+
+
+def statistics(d: ScalarDetector[Any], values: NDArray[Any], every_s: float, device: int = 1) -> list[float]:
     """The kernel's z of each value."""
-    row = d.rows_of(np.array([device], np.int32))
-    out = []
-    for i, v in enumerate(values.tolist()):
-        t = np.array([T0 + round(i * every_s * S)], np.int64)
-        out.append(float(d.judge(d.step_of(row, t, np.array([v]), t)).z[0]))
-    return out
+    return [
+        float(judged(d, T0 + round(i * every_s * S), v, device).z[0]) for i, v in enumerate(values.tolist())
+    ]
 
 
 def test_level_matches_the_naive_reference() -> None:
@@ -60,7 +65,7 @@ def test_change_matches_the_naive_reference() -> None:
 
 def test_change_does_not_compare_over_a_gap() -> None:
     r = readings([(1, SMOKE, T0 + i * 600 * S, 20.0 + i % 2) for i in range(50)] + [(1, SMOKE, T0 + DAY * S, 90.0)])
-    assert detector("change").feed(r, SMOKE) == []
+    assert detector("change").feed(r, KEYS) == []
 
 
 def test_season_expects_the_time_of_day_of_the_kind_of_day() -> None:
@@ -69,7 +74,6 @@ def test_season_expects_the_time_of_day_of_the_kind_of_day() -> None:
     zone = ZoneInfo("Asia/Shanghai")
     holiday = date(2023, 11, 29)  # a Wednesday that is not worked
     d.clock.use(Calendar(zone, {holiday: False}))
-    row = d.rows_of(np.array([1], np.int32))
     start = to_us(datetime(2023, 11, 13, tzinfo=zone))
     expected: dict[int, float] = {}
     for hour in range(24 * 21):
@@ -77,8 +81,7 @@ def test_season_expects_the_time_of_day_of_the_kind_of_day() -> None:
         local = datetime.fromtimestamp(t / S, UTC).astimezone(zone)
         quiet = local.weekday() >= 5 or local.date() == holiday
         value = (5.0 if quiet else 10.0) * (local.hour >= 8)
-        at = np.array([t], np.int64)
-        expected[hour] = float(d.judge(d.step_of(row, at, np.array([value]), at)).expected[0])
+        expected[hour] = float(judged(d, t, value).expected[0])
     noon = 24 * 14 + 12
     assert expected[noon] == pytest.approx(10.0), "a Monday"
     assert expected[24 * 16 + 12] == pytest.approx(5.0), "the holiday is like a Sunday"
@@ -89,8 +92,8 @@ def test_season_expects_the_time_of_day_of_the_kind_of_day() -> None:
 def test_season_sees_what_level_does_not() -> None:
     v = waves(144 * 12, 3, 600)
     v[144 * 11 + 30 : 144 * 11 + 40] = v[144 * 11 + 110 : 144 * 11 + 120]  # the evening's values in the morning
-    assert [x.phase for x in detector("season").feed(regular(v, 600), SMOKE)][:1] == ["onset"]
-    assert detector("level").feed(regular(v, 600), SMOKE) == []
+    assert [x.phase for x in detector("season").feed(regular(v, 600), KEYS)][:1] == ["onset"]
+    assert detector("level").feed(regular(v, 600), KEYS) == []
 
 
 def test_drift_takes_the_temperature_out() -> None:
@@ -103,15 +106,15 @@ def test_drift_takes_the_temperature_out() -> None:
         for i in hours.tolist()
         for metric, column in ((TEMPERATURE, warm), (SMOKE, lean))
     ]
-    assert detector("drift").feed(readings(rows), SMOKE, TEMPERATURE) == []
+    assert detector("drift").feed(readings(rows), KEYS) == []
     d = detector("drift")
     assert isinstance(d, Drift)
-    d.feed(readings(rows), SMOKE, TEMPERATURE)
+    d.feed(readings(rows), KEYS)
     _, _, covariance, variance = d._moments[0]
     assert covariance / variance == pytest.approx(0.0015, rel=0.1)
     creeps = lean + np.clip((hours - 24 * 40) / (24 * 10), 0, 1) * 0.01
     rows = [(r[0], r[1], r[2], float(creeps[i // 2]) if r[1] == SMOKE else r[3]) for i, r in enumerate(rows)]
-    found = detector("drift").feed(readings(rows), SMOKE, TEMPERATURE)
+    found = detector("drift").feed(readings(rows), KEYS)
     assert [x.phase for x in found][:1] == ["onset"]
     assert T0 + 24 * 40 * 3600 * S < found[0].at_us < T0 + 24 * 50 * 3600 * S
 
@@ -141,6 +144,23 @@ def test_shape_speaks_only_where_shapes_repeat() -> None:
     assert sum(not math.isnan(z) for z in known[1_000:]) == 750, "one window in four values"
 
 
+def test_drift_does_not_mind_when_the_first_temperature_comes() -> None:
+    hours = np.arange(24 * 10)
+    warm = 25 + 6 * np.sin(hours / 24 * 2 * np.pi)
+    rows = [
+        (1, metric, T0 + i * 3600 * S, float(column[i]))
+        for i in hours.tolist()
+        for metric, column in ((SMOKE, 0.1 + 0.0015 * warm), (TEMPERATURE, warm))
+        if metric == SMOKE or i >= 30
+    ]
+    d = detector("drift")
+    assert isinstance(d, Drift)
+    d.feed(readings(rows), KEYS)
+    _, mean, covariance, variance = d._moments[0]
+    assert mean == pytest.approx(25, abs=3)
+    assert 0 < covariance / variance < 0.002, "not the way from no temperature at all to the first"
+
+
 def test_the_nearest_centre_matches_the_naive_reference() -> None:
     d = detector("shape")
     v = waves(1_600, 6, 1_800)
@@ -148,8 +168,7 @@ def test_the_nearest_centre_matches_the_naive_reference() -> None:
     centres, near = d._centres[0].copy(), float(d._near[0])  # type: ignore[attr-defined]
     window = v[1_584:1_600]
     mean, dev = float(d._mean[0]), float(d._dev[0])  # type: ignore[attr-defined]
-    t = np.array([T0 + 1_599 * 1_800 * S], np.int64)
-    z = d.judge(d.step_of(d.rows_of(np.array([1], np.int32)), t, v[1_599:], t)).z[0]
+    z = judged(d, T0 + 1_599 * 1_800 * S, float(v[1_599])).z[0]
     point = (window - window.mean()) / dev
     expected = math.sqrt(min(float(((c - point) ** 2).sum()) for c in centres) / near)
     assert z == pytest.approx(expected, rel=1e-6)
