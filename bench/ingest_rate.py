@@ -181,12 +181,12 @@ def small(number: int, start_s: float) -> tuple[str, bytes]:
 
 
 def lists(number: int, start_s: float) -> tuple[str, bytes]:
-    """A hundred readings of one value."""
+    """A hundred readings of one value; devices of their own, or some would have the times of small ones."""
     readings = [
-        {"t": f"{start_s + number / 100 + k / 10_000:.4f}", "values": {"temperature_c": 20.5}} for k in range(100)
+        {"t": f"{start_s + number / 200 + k / 10_000:.4f}", "values": {"temperature_c": 20.5}} for k in range(100)
     ]
     text = json.dumps(readings).replace('"t": "', '"t": ').replace('", "values', ', "values')
-    return f"sensors/bench-{number % DEVICES:04d}/readings", text.encode()
+    return f"sensors/list-{number % DEVICES:04d}/readings", text.encode()
 
 
 def waveforms(number: int, start_s: float) -> tuple[str, bytes]:
@@ -200,7 +200,7 @@ WAVE = {"rate_hz": 100, "unit": "gal", "scale": 0.01, "x": _AXIS, "y": _AXIS, "z
 
 LOADS = (
     Load("small JSON readings (120 bytes)", small, 60_000, 2),
-    Load("JSON lists of 100 values", lists, 2_000, 100),
+    Load("JSON lists of 100 values", lists, 8_000, 100),
     Load("waveforms 3 x 100 int16", waveforms, 20_000, 300),
 )
 

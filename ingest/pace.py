@@ -1,14 +1,15 @@
-"""How many rows one commit takes, so that it takes about as long as it should. Pure.
+"""How many rows one commit takes, so that it takes no longer than it should. Pure.
 
-A large batch costs less a row, but whatever arrives while it is committed waits for
-it. The size follows the speed the database has shown: a slow disk or a busy machine
-gets smaller batches, within bounds.
+A large batch costs less a row, in the database and in the detectors behind it, but whatever
+arrives while it is committed waits for it. So the bound matters only where more comes in
+than goes out: else a batch is what arrived during the one before. The size follows the speed
+the database has shown: a slow disk or a busy machine gets smaller batches, within bounds.
 """
 
 from __future__ import annotations
 
-COMMIT_S = 0.025
-ROWS_MIN, ROWS_MAX = 6_000, 30_000
+COMMIT_S = 0.15
+ROWS_MIN, ROWS_MAX = 16_000, 60_000
 WEIGHT = 0.2
 """Of the newest commit in the running mean."""
 

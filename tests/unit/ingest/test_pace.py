@@ -7,7 +7,7 @@ from ingest.pace import COMMIT_S, ROWS_MAX, ROWS_MIN, Pace
 
 @pytest.mark.parametrize(
     ("rows_s", "expected"),
-    [(1e9, ROWS_MAX), (500_000, int(500_000 * COMMIT_S)), (1_000, ROWS_MIN)],
+    [(1e9, ROWS_MAX), (300_000, int(300_000 * COMMIT_S)), (1_000, ROWS_MIN)],
 )
 def test_a_commit_takes_what_the_database_can_do_in_its_time(rows_s: float, expected: int) -> None:
     pace = Pace()
