@@ -177,16 +177,25 @@ class ClockSkew(DeviceState):
         if len(turned):
             slope[turned] = 0.0
             fits = turned[self._hours_n[row[turned]] >= self.settings.drift_hours]
+            fits = fits[self._may_drift(row[fits])]
             for some in np.split(fits, range(LINES, len(fits), LINES)):
                 slope[some] = self._line(row[some])
         return slope
+
+    def _may_drift(self, row: Rows64) -> Bool:
+        """Whose hours' smallest delays lie so far apart that a steep line may pass within ``FIT_S`` of them all."""
+        count = np.minimum(self._hours_n[row], HOURS)
+        y = np.ascontiguousarray(self._mins.take(row, axis=0).T)  # an hour a line: many times faster to go through
+        if len(row) and int(count.min()) < HOURS:
+            y = np.where(np.arange(HOURS)[:, None] < count, y, y[0])
+        least = self.settings.drift_s_per_day / 24.0 * (count - 1) - 2.0 * FIT_S
+        return np.asarray((y.max(axis=0) - y.min(axis=0) >= least) | (self._state[row] == DRIFTING))
 
     def _line(self, row: Rows64) -> Float64:
         """The slope in s/day through the smallest delays of each row's hours, 0 where they lie on no line."""
         count = np.minimum(self._hours_n[row], HOURS)
         unknown = np.arange(HOURS)[:, None] >= count
         some_unknown = bool(unknown.any())
-        # An hour a line: numpy sums, and finds the largest, over the first axis many times faster.
         x = np.ascontiguousarray(self._hours.take(row, axis=0).T) / 24.0
         y = np.ascontiguousarray(self._mins.take(row, axis=0).T)
         for line in (x, y):

@@ -133,12 +133,13 @@ class DeviceState(_Memory):
 class SeriesState(_Memory):
     """A detector's memory with one row per series: a device's metric.
 
-    ``device`` and ``metric`` say whose a row is. Rows are looked up through one
-    table per metric, so that a block of few metrics costs one indexing each.
+    ``device`` and ``metric`` say whose a row is. Rows are looked up in one table of
+    metrics by devices, so that a block costs one indexing.
     """
 
     def __init__(self) -> None:
-        self._row: dict[int, NDArray[np.int32]] = {}  # metric → row by device key
+        self._line: dict[int, int] = {}  # metric → line of the table
+        self._table: NDArray[np.int32] = np.full((4, 1024), -1, np.int32)  # row by device key, -1 = none
         self.device: NDArray[np.int32] = np.zeros(0, np.int32)
         self.metric: NDArray[np.int32] = np.zeros(0, np.int32)
 
@@ -156,13 +157,29 @@ class SeriesState(_Memory):
 
     def rows_of(self, series: SeriesRows) -> Rows64:
         """The rows of a block's readings, as they stand there; unseen series get the next free rows."""
+        if not series.spans:
+            return np.zeros(0, np.intp)
+        width = self._table.shape[1]
+        lines = [self._line.get(key, -1) for key in series.spans]
+        if min(lines) >= 0 and int(series.device.max()) < width:
+            lengths = [span.stop - span.start for span in series.spans.values()]
+            rows = self._table.reshape(-1)[np.repeat(np.array(lines) * width, lengths) + series.device]
+            if rows.min() >= 0:
+                return rows.astype(np.intp)
         parts = [self._of_metric(key, series.device[span]) for key, span in series.spans.items()]
         self._grow(len(self.device))
-        return np.concatenate(parts) if parts else np.zeros(0, np.intp)
+        return np.concatenate(parts)
 
     def _of_metric(self, key: int, device: Int32 | Int64) -> Rows64:
-        table = self._row.get(key, NO_KEYS)
-        self._row[key], rows, fresh = numbered(table, device, len(self.device))
+        if not len(device):
+            return np.zeros(0, np.intp)
+        line = self._line.setdefault(key, len(self._line))
+        lines, width = self._table.shape
+        if line >= lines or int(device.max()) >= width:
+            more = np.full((max(line + 1, lines), max(int(device.max()) + 1024, width)), -1, np.int32)
+            more[:lines, :width] = self._table
+            self._table = more
+        _, rows, fresh = numbered(self._table[line], device, len(self.device))
         if len(fresh):
             self.device = np.concatenate([self.device, fresh])
             self.metric = np.concatenate([self.metric, np.full(len(fresh), key, np.int32)])
@@ -170,9 +187,11 @@ class SeriesState(_Memory):
 
     def _seen_of(self, key: int, device: Int32 | Int64) -> Bool:
         """Which of these devices have a series of this metric."""
-        table = self._row.get(key, NO_KEYS)
-        there = device < len(table)
-        there[there] = table[device[there]] >= 0
+        there: Bool = device < self._table.shape[1]
+        line = self._line.get(key)
+        if line is None:
+            return np.zeros(len(device), bool)
+        there[there] = self._table[line][device[there]] >= 0
         return there
 
     def forget(self, device: int) -> None:

@@ -299,6 +299,9 @@ def heard(block: Block) -> tuple[Int64, Int64, Bool]:
 
 def _by_run(run: Int32) -> Iterator[tuple[int, Bool | slice]]:
     """Each run with its rows."""
+    if len(run) and not np.count_nonzero(run):  # real traffic only
+        yield 0, slice(None)
+        return
     numbers = np.flatnonzero(np.bincount(run)).tolist()
     for number in numbers:
         yield number, run == number if len(numbers) > 1 else slice(None)

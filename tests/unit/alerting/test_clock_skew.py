@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting.detectors.battery import Battery
-from alerting.detectors.clock_skew import ClockSkew
+from alerting.detectors.clock_skew import HOURS, ClockSkew
 from domain.alerts import Detection
 from domain.readings import Block, DeviceStatus, Readings
 from tests.unit.alerting.blocks import T0, S, block, default_rule, readings
@@ -74,6 +74,23 @@ def test_a_drift_is_told_long_before_it_is_a_minute() -> None:
     assert found[0].value < 20
     steady = [(i * 30 + 0.1 * (i % 3), i * 30 - i * 30 * 2 / 86_400) for i in range(2880)]  # 2 s a day: 23 ppm
     assert feed(clock(), rows(steady)) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(6, 40), st.floats(-90, 90), st.floats(0, 1.9))
+def test_no_line_is_missed_by_the_look_at_how_far_delays_lie_apart(
+    seed: int, hours: int, s_per_day: float, scatter: float
+) -> None:
+    d = clock()
+    rng = np.random.default_rng(seed)
+    row = d.rows_of(np.ones(1, np.int32))
+    at = np.cumsum(rng.integers(1, 4, hours))
+    for n, hour in enumerate(at.tolist()):
+        d._hours[row, n % HOURS] = hour
+        d._mins[row, n % HOURS] = s_per_day * hour / 24 + rng.uniform(-scatter, scatter)
+    d._hours_n[row] = hours
+    if abs(d._line(row)[0]) >= d.settings.drift_s_per_day:
+        assert d._may_drift(row)[0]
 
 
 def test_a_clock_that_stands_still_is_told() -> None:
