@@ -19,19 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from alerting.detectors.base import Rule
+from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
 from alerting.detectors.rows import NEVER, Rows64
-from alerting.detectors.scalar import (
-    TINY,
-    Days,
-    Judged,
-    Own,
-    ScalarDetector,
-    ScalarSettings,
-    Step,
-    Strength,
-    ew_rate,
-    zeros,
-)
+from alerting.detectors.scalar import Days, ScalarSettings, Step, Strength, zeros
 from alerting.detectors.tail import WARM, YEAR_S
 from domain.readings import Float32, Float64, Int64
 
@@ -52,8 +42,8 @@ class ChangeSettings(ScalarSettings):
     memory_s: Days = Field(86_400.0, gt=0)
 
 
-class _Own(Own):
-    NAMES = (*Own.NAMES, "count", "last", "size", "event")
+class _Own(KernelOwn):
+    NAMES = (*KernelOwn.NAMES, "count", "last", "size", "event")
 
     count: Float32
     last: Float64
@@ -61,11 +51,11 @@ class _Own(Own):
     event: Int64  # when it was last loud
 
 
-class Change(ScalarDetector[_Own]):
+class Change(Kernel[_Own]):
     """See the module."""
 
     OWN = _Own
-    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_last": 0, "_size": 0, "_event": NEVER,
+    FIELDS: ClassVar = {**Kernel.FIELDS, "_count": 0, "_last": 0, "_size": 0, "_event": NEVER,
                         "_event_peak": 0, "_events": 0, "_event_mean": 0, "_event_square": 0}  # fmt: skip
 
     def __init__(self, *rules: Rule) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from alerting.detectors.base import Rule
+from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn
 from alerting.detectors.rows import NEVER, Rows64
-from alerting.detectors.scalar import METRIC, TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, zeros
+from alerting.detectors.scalar import METRIC, Days, ScalarSettings, Step, zeros
 from domain.readings import Float64, Int64
 
 HOUR_S = 3600.0
@@ -41,8 +42,8 @@ class DriftSettings(ScalarSettings):
     hold_off_s: Days = 2 * 86_400.0
 
 
-class _Own(Own):
-    NAMES = (*Own.NAMES, "hour", "sums", "beside", "beside_newest")
+class _Own(KernelOwn):
+    NAMES = (*KernelOwn.NAMES, "hour", "sums", "beside", "beside_newest")
 
     hour: Int64
     sums: Float64  # of this hour: values, companion's values, count
@@ -50,12 +51,12 @@ class _Own(Own):
     beside_newest: Int64
 
 
-class Drift(ScalarDetector[_Own]):
+class Drift(Kernel[_Own]):
     """See the module."""
 
     OWN = _Own
     FIELDS: ClassVar = {
-        **ScalarDetector.FIELDS, "_hour": NEVER, "_sums": 0, "_hours": 0, "_moments": 0, "_dev": 0,
+        **Kernel.FIELDS, "_hour": NEVER, "_sums": 0, "_hours": 0, "_moments": 0, "_dev": 0,
         "_up": 0, "_down": 0, "_beside": np.nan, "_beside_newest": NEVER,
     }  # fmt: skip
 

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from alerting.detectors.base import Rule
-from alerting.detectors.scalar import TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
+from alerting.detectors.scalar import Days, ScalarSettings, Step, zeros
 from domain.readings import Float32, Float64
 
 CLIP = 3.0
@@ -30,19 +31,19 @@ class LevelSettings(ScalarSettings):
     memory_s: Days = Field(86_400.0, gt=0)
 
 
-class _Own(Own):
-    NAMES = (*Own.NAMES, "count", "mean", "dev")
+class _Own(KernelOwn):
+    NAMES = (*KernelOwn.NAMES, "count", "mean", "dev")
 
     count: Float32
     mean: Float64
     dev: Float64
 
 
-class Level(ScalarDetector[_Own]):
+class Level(Kernel[_Own]):
     """See the module."""
 
     OWN = _Own
-    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_mean": 0, "_dev": 0}
+    FIELDS: ClassVar = {**Kernel.FIELDS, "_count": 0, "_mean": 0, "_dev": 0}
 
     def __init__(self, *rules: Rule) -> None:
         super().__init__(*rules)

@@ -1,16 +1,15 @@
-"""What the detectors of unusual values share: a statistic against its own past, one alarm an anomaly, hold-off.
+"""What the detectors of unusual values share: rows, episodes, one alarm an anomaly, hold-off.
 
-A kernel (``level.py``, ``change.py`` …) says how far each value lies from what it
-expected, in units of that sensor's own scatter. This module learns how large the
-statistic usually gets, sets the limit from the wanted number of alarms per sensor
-and year (``tail.py``), and declusters: an episode begins when the limit is passed
-and ends after ``hold_off_s`` without another passing, so that one anomaly is one
-notice. It says nothing before it has seen ``learn_s`` of event time. Rows that are
-late or not newer than the newest of their device are skipped.
+A detector says how strong each value is against what it would tell. This module feeds it
+its values step by step and declusters: an episode begins when the strength reaches 1 and
+ends after ``hold_off_s`` without another such value, so that one anomaly is one notice.
+Rows that are late or not newer than the newest of their device are skipped. Most
+detectors are kernels, whose limit is learnt: ``kernel.py``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
 
@@ -20,17 +19,12 @@ from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
 from alerting.detectors.rows import NEVER, Rows64, SeriesState, is_late
-from alerting.detectors.tail import PRIOR_COUNT, PRIOR_EXCESS, WARM, YEAR_S, excess_step, quantile_step, tail_limit
 from alerting.detectors.values import Values, beside, joined
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float32, Float64, Int32, Int64, Readings, SeriesRows
 from domain.sorting import begins
 
 METRIC = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
-TEACHES = 3.0
-"""An event teaches at most so many limits. It does raise the limit, for about a hundred values beyond the
-quantile: what comes every few days is no event; with 1 here rain was told twice as often."""
-TINY = float(np.finfo(float).tiny)
 NONE, NOBODY = slice(0, 0), np.zeros(0, bool)
 Days = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
@@ -71,18 +65,6 @@ class Step(NamedTuple):
     gap_s: Float64
 
 
-class Judged(NamedTuple):
-    """A kernel's word on the values of a step ``(n,)``.
-
-    ``z``: how unusual, at least 0, NaN = it cannot say; ``expected`` and ``scale`` in
-    the metric's unit, for people.
-    """
-
-    z: Float64
-    expected: Float64
-    scale: Float64
-
-
 class Strength(NamedTuple):
     """``strength``: 1 is the limit, 0 while it is not known; with what it was made of, for people."""
 
@@ -97,27 +79,19 @@ def zeros(*shape: int) -> Float64:
     return np.zeros(shape)
 
 
-def ew_rate(gap_s: Float64, memory_s: float, count: Float64) -> Float64:
-    """The weight of a new value in an average over ``memory_s``: 1/n at first. A gap weighs as one step."""
-    steady = -np.expm1(gap_s / -memory_s)
-    return np.fmax(np.minimum(steady, 0.5), 1.0 / (count + 1.0))  # a first gap is NaN
-
-
 class Own:
-    """What a step reads and writes of each of its rows, as columns ``(n, …)``; a kernel adds its own to ``NAMES``.
+    """What a step reads and writes of each of its rows, as columns ``(n, …)``; detectors add to ``NAMES``.
 
     Taken from the memory once for all values of a block, written in place, and put back. What
     a step touches seldom stays in the detector, at ``row``.
     """
 
-    NAMES: ClassVar[tuple[str, ...]] = ("newest", "begun", "seen", "limit", "tail_q", "episode")
+    NAMES: ClassVar[tuple[str, ...]] = ("newest", "begun", "seen", "episode")
 
     row: Rows64
     newest: Int64
     begun: Int64
     seen: Float32
-    limit: Float32
-    tail_q: Float32
     episode: Int64
 
     def some(self, which: Rows64 | slice) -> Self:
@@ -137,8 +111,8 @@ class Own:
 OwnT = TypeVar("OwnT", bound=Own)
 
 
-class ScalarDetector(SeriesState, Generic[OwnT]):
-    """Rules over all devices that send their metrics; a kernel derives, gives ``judge`` and its part of the memory.
+class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
+    """Rules over all devices that send their metrics; a detector gives ``measure`` and its part of the memory.
 
     One rule, or several that are alike but for their metric, unit, title and severity: they
     cost as many array steps as one. A row is a rule's device; in ``SeriesState`` the rule's
@@ -146,9 +120,7 @@ class ScalarDetector(SeriesState, Generic[OwnT]):
     """
 
     FIELDS: ClassVar[Mapping[str, float]] = {
-        "_newest": NEVER, "_begun": NEVER, "_seen": 0, "_limit": np.inf, "_tail_q": 0, "_tail_mean": PRIOR_EXCESS,
-        "_tail_square": 2 * PRIOR_EXCESS**2, "_tail_count": PRIOR_COUNT, "_episode": NEVER, "_loud": NEVER,
-        "_told": 0, "_peak": 0,
+        "_newest": NEVER, "_begun": NEVER, "_seen": 0, "_episode": NEVER, "_loud": NEVER, "_told": 0, "_peak": 0,
     }  # fmt: skip
     OWN: ClassVar[type[Own]] = Own
 
@@ -157,31 +129,27 @@ class ScalarDetector(SeriesState, Generic[OwnT]):
         self.rule, self.rules = rules[0], rules
         assert isinstance(self.rule.settings, ScalarSettings)
         self.common: ScalarSettings = self.rule.settings
-        self._learn_us = round(self.common.learn_s * 1e6)
         self._hold_us = round(self.common.hold_off_s * 1e6)
         for name in ("_newest", "_begun", "_episode", "_loud"):
             setattr(self, name, np.zeros(0, np.int64))
-        for name in ("_seen", "_limit", "_tail_q", "_tail_mean", "_tail_square", "_tail_count", "_told"):
+        for name in ("_seen", "_told"):
             setattr(self, name, np.zeros(0, np.float32))
         self._peak: Float64 = zeros(0)
 
     _newest: Int64
     _episode: Int64
     _loud: Int64
-    _tail_mean: Float32
-    _tail_square: Float32
-    _tail_count: Float32
     _told: Float32
     _seen: Float32
 
-    # ------------------------------------------------------------ the kernel's part
+    # ------------------------------------------------------------ the detector's part
 
-    def judge(self, own: OwnT, at: Step) -> Judged:
-        """How unusual each value is; learns from it."""
-        raise NotImplementedError
+    @abstractmethod
+    def measure(self, own: OwnT, at: Step) -> Strength:
+        """How strong each value is; learns from it."""
 
     def companion(self) -> str | None:
-        """Another metric of the same device that the kernel wants to see, or None."""
+        """Another metric of the same device that it wants to see, or None."""
         return None
 
     def learn_companion(self, own: OwnT, time_us: Int64, value: Float64) -> None:
@@ -307,46 +275,6 @@ class ScalarDetector(SeriesState, Generic[OwnT]):
             own.begun[first] = time_us[first]
         own.newest[:] = time_us
         return Step(time_us, value, received_us, gap_s)
-
-    def measure(self, own: OwnT, at: Step) -> Strength:
-        """The kernel's statistic over its limit; learns the tail."""
-        judged = self.judge(own, at)
-        known = np.isfinite(judged.z)
-        count = np.count_nonzero(known)
-        if count == len(known):
-            limit = own.limit.astype(np.float64)
-            ready = self._learn_tail(own, at.time_us, judged.z, limit)
-            return Strength(np.where(ready, judged.z / limit, 0.0), judged.expected, judged.scale, limit)
-        strength, limit = np.zeros(len(known)), np.full(len(known), np.nan)
-        if count:
-            which = np.flatnonzero(known)
-            part, z = own.some(which), judged.z[which]
-            limit[which] = part.limit
-            ready = self._learn_tail(part, at.time_us[which], z, limit[which])
-            strength[which] = np.where(ready, z / limit[which], 0.0)
-            own.put(which, part)
-        return Strength(strength, judged.expected, judged.scale, limit)
-
-    def _learn_tail(self, own: OwnT, time_us: Int64, z: Float64, limit: Float64) -> Bool:
-        """Learn these values of the statistic; returns where the limit before them may be relied on."""
-        seen, q = own.seen.astype(np.float64), own.tail_q.astype(np.float64)
-        warm = seen >= WARM
-        taught = np.where(warm, np.minimum(z, TEACHES * limit), z)  # an event is not what is usual
-        watched_us = time_us - own.begun
-        own.tail_q[:] = quantile_step(q, taught, seen)
-        own.seen[:] = seen + 1
-        over = ((taught > q) & warm | (seen == WARM)).nonzero()[0]
-        if len(over):
-            k, n = own.row[over], seen[over] + 1
-            excess = np.maximum(taught[over] - q[over], 0.0)
-            moments = excess_step(self._tail_mean[k], self._tail_square[k], self._tail_count[k], excess)
-            self._tail_mean[k], self._tail_square[k], self._tail_count[k] = moments
-            every_s = np.minimum(watched_us[over] / 1e6 / n, self.common.gap_s)
-            share = np.maximum(self.common.alarms_per_year * every_s / YEAR_S, 1e-12)
-            own.limit[over] = np.maximum(
-                tail_limit(own.tail_q[over].astype(np.float64), *moments[:2], share), self.common.limit_min
-            )
-        return (seen > WARM) & (watched_us >= self._learn_us)
 
     def hold_us(self, own: OwnT, at: Step) -> Int64 | int:
         """Quiet time that ends an episode."""

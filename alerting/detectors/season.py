@@ -16,7 +16,8 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.city_clock import CityClock
-from alerting.detectors.scalar import TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
+from alerting.detectors.scalar import Days, ScalarSettings, Step, zeros
 from domain.readings import Float32, Float64
 
 SLOTS = 48
@@ -35,18 +36,18 @@ class SeasonSettings(ScalarSettings):
     learn_s: Days = 604_800.0
 
 
-class _Own(Own):
-    NAMES = (*Own.NAMES, "count", "dev")
+class _Own(KernelOwn):
+    NAMES = (*KernelOwn.NAMES, "count", "dev")
 
     count: Float32
     dev: Float64
 
 
-class Season(ScalarDetector[_Own]):
+class Season(Kernel[_Own]):
     """See the module."""
 
     OWN = _Own
-    FIELDS: ClassVar = {**ScalarDetector.FIELDS, "_count": 0, "_dev": 0, "_mean": 0, "_days": 0}
+    FIELDS: ClassVar = {**Kernel.FIELDS, "_count": 0, "_dev": 0, "_mean": 0, "_days": 0}
 
     def __init__(self, *rules: Rule) -> None:
         super().__init__(*rules)

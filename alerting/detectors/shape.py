@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Rule
+from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
 from alerting.detectors.rows import Rows64
-from alerting.detectors.scalar import TINY, Days, Judged, Own, ScalarDetector, ScalarSettings, Step, ew_rate, zeros
+from alerting.detectors.scalar import Days, ScalarSettings, Step, zeros
 from domain.readings import Float64
 
 LAGS = 16
@@ -36,11 +37,11 @@ class ShapeSettings(ScalarSettings):
     memory_s: Days = Field(172_800.0, gt=0)
 
 
-class Shape(ScalarDetector[Own]):
+class Shape(Kernel[KernelOwn]):
     """See the module."""
 
     FIELDS: ClassVar = {
-        **ScalarDetector.FIELDS, "_lags": 0, "_filled": 0, "_count": 0, "_mean": 0, "_dev": 0, "_centres": 0,
+        **Kernel.FIELDS, "_lags": 0, "_filled": 0, "_count": 0, "_mean": 0, "_dev": 0, "_centres": 0,
         "_windows": 0, "_near": 0, "_energy": 0,
     }  # fmt: skip
 
@@ -58,7 +59,7 @@ class Shape(ScalarDetector[Own]):
         self._near: Float64 = zeros(0)  # mean distance² to the nearest centre
         self._energy: Float64 = zeros(0)  # mean length² of a window
 
-    def judge(self, own: Own, at: Step) -> Judged:
+    def judge(self, own: KernelOwn, at: Step) -> Judged:
         """Distance to the nearest centre / its root mean square, once in ``STRIDE`` values; NaN in between."""
         r, count = own.row, self._count[own.row].astype(np.float64)
         mean, dev = np.where(count > 0, self._mean[r], at.value), self._dev[r]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from alerting.detectors.city_clock import CityClock
 from alerting.detectors.drift import Drift
-from alerting.detectors.scalar import Judged, ScalarDetector
+from alerting.detectors.kernel import Judged, Kernel
+from alerting.detectors.scalar import ScalarDetector
 from alerting.detectors.season import Season
 from alerting.detectors.threshold import Threshold
 from alerting.dispatch.windows import Calendar
@@ -27,8 +28,9 @@ DAY = 86_400
 
 def judged(d: ScalarDetector[Any], time_us: int, value: float, device: int = 1) -> Judged:
     """The kernel's word on one value."""
+    assert isinstance(d, Kernel)
     own, at = d.own(d.row_of(np.array([device], np.int32))), np.array([time_us], np.int64)
-    word = d.judge(own, d.step_of(own, at, np.array([value]), at))
+    word: Judged = d.judge(own, d.step_of(own, at, np.array([value]), at))
     d.keep(own)
     return word
 
