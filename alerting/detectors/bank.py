@@ -115,10 +115,10 @@ class DetectorBank:
     def _kept(self, family: Sequence[Rule], before: Mapping[str, Detector]) -> list[Detector]:
         """The detectors of a family of before that is the same; else none."""
         old = [before[rule.id] for rule in family if rule.id in before]
-        same = [detector.rule for detector in old] == family
-        if not same or (isinstance(old[0], Member) and old[0].family.rules != tuple(family)):
+        if [detector.rule for detector in old] != family:
             return []
-        return old
+        of = [detector.family.rules if isinstance(detector, Member) else (detector.rule,) for detector in old]
+        return old if all(rules == tuple(family) for rules in of) else []
 
     def _made(self, family: Sequence[Rule]) -> list[Detector]:
         kind = DETECTORS[family[0].detector]

@@ -128,6 +128,21 @@ def test_a_rule_that_changes_leaves_its_family_and_the_others_go_on(detector: st
     assert isinstance(edited.detectors[changed.id], Member)
 
 
+def test_rules_that_become_alike_are_all_judged() -> None:
+    """The general rule loses its exception, so it is for every device now, as the other one was before."""
+    general, other = rule("level", "smoke_ppm"), rule("level", "crack_mm")
+    exception = replace(general, id="level.smoke_ppm.some", applies_to=AppliesTo(devices=("D-1",)))
+    made, r = bank([general, exception, other]), restless(2)
+    assert not isinstance(made.detectors[general.id], Member)
+    assert made.update([general, other]) == []
+    assert isinstance(made.detectors[general.id], Member)
+    made.feed(block(r))
+    assert all(len(memory["keys"]) == 2 and memory["_seen"].all() for _, memory in made.snapshot())
+    assert made.update([general, exception, other]) == [exception.id]
+    assert not isinstance(made.detectors[general.id], Member)
+    assert all(len(made.detectors[one.id].snapshot()["keys"]) == 2 for one in (general, other))
+
+
 def test_a_new_title_keeps_what_the_rule_learnt_and_is_what_alerts_say() -> None:
     rules, r = family("level"), restless(4)
     made = bank(rules)
