@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,6 +36,8 @@ SPACING_AT_MAX_US = 4
 """Event time between messages at full speed: 250,000 a second, so never ahead of the wall clock by much."""
 
 ASK_EVERY_S = 0.1
+ASKED_MAX = 10_000
+"""Commands that wait for an answer; a device asked twice answers twice, and what is dropped is asked for again."""
 
 PAYLOADS = ("small", "waveform")
 WAVEFORM_SAMPLES = 100
@@ -169,6 +172,36 @@ class LoadDevices:
         return (np.arange(first, last + 1, dtype=np.int64) - 1) * self._devices + place
 
 
+class Resends:
+    """What a load's devices are asked for, and their answers; beyond ``ASKED_MAX`` the oldest go unanswered.
+
+    ``sent``: messages of the load so far, to be kept up by who sends them; ``again``: messages sent again.
+    """
+
+    def __init__(self, plan: LoadPlan, prefix: str) -> None:
+        self.sent = 0
+        self.again = 0
+        self._plan, self._memory, self._encode = plan, LoadDevices(plan), encoder(plan, prefix)
+        self._asked: deque[tuple[str, bytes]] = deque(maxlen=ASKED_MAX)
+        self._told = asyncio.Event()
+
+    def ask(self, topic: str, payload: bytes) -> None:
+        """A command has arrived on ``…sensors/{id}/command``; never waits."""
+        self._asked.append((topic.split("/")[-2], payload))
+        self._told.set()
+
+    async def answer(self, publisher: Publisher) -> None:
+        """Send again what devices are asked for; until cancelled."""
+        while True:
+            self._told.clear()
+            while self._asked:
+                numbers = self._memory.again(*self._asked.popleft(), self.sent)
+                if len(numbers):
+                    await publisher.send_block(frames_of(self._plan, self._encode, numbers))
+                    self.again += len(numbers)
+            await self._told.wait()
+
+
 def due_counts(plan: LoadPlan, began_s: float, now_s: Callable[[], float]) -> Iterator[int]:
     """How many messages should be out by now, asked again and again until the duration is over."""
     while (elapsed_s := now_s() - began_s) < plan.duration_s:
@@ -213,7 +246,8 @@ class LoadReport:
 
     ``msg_s``: acknowledged by the broker a second; ``stored_msg_s``: stored in the
     database a second, over the time until the last one was; ``latency_ms``: from
-    sending to the broker's PUBACK, which says nothing about the database.
+    sending to the broker's PUBACK, which says nothing about the database; ``resent``:
+    messages sent again because the server asked, published too and stored or duplicates.
     """
 
     run: str
@@ -223,6 +257,7 @@ class LoadReport:
     stored: int
     duplicated: int
     quarantined: int
+    resent: int
     lost: int
     msg_s: float
     stored_msg_s: float
@@ -238,7 +273,11 @@ CountStored = Callable[[], Awaitable[tuple[int, int, int]]]
 
 
 async def settled(
-    count_stored: CountStored, wanted: int, *, monotonic: Callable[[], float], patience_s: float = 15.0
+    count_stored: CountStored,
+    wanted: Callable[[], int],
+    *,
+    monotonic: Callable[[], float],
+    patience_s: float = 15.0,
 ) -> tuple[tuple[int, int, int], float]:
     """Ask until all ``wanted`` messages are accounted for, or nothing has changed for ``patience_s``.
 
@@ -246,7 +285,7 @@ async def settled(
     """
     counts = await count_stored()
     changed_s = monotonic()
-    while sum(counts) < wanted and monotonic() - changed_s < patience_s:
+    while sum(counts) < wanted() and monotonic() - changed_s < patience_s:
         await asyncio.sleep(ASK_EVERY_S)
         newer = await count_stored()
         if newer != counts:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import mqtt5
 
 from simulators.devices import Emission, SimulatedDevice
-from simulators.load import CountStored, LoadPlan, LoadReport, send_load, settled
+from simulators.load import CountStored, LoadPlan, LoadReport, Resends, send_load, settled
 from simulators.publisher import Counts, Publisher
 from simulators.replay import Recording, Survey, emissions, perform
 from simulators.resend import CommandBox
@@ -85,10 +87,7 @@ async def perform_scenario(stage: Stage, scenario: Scenario, scene: Scene) -> tu
         commands=("sensors/+/command",) if stage.run is None else (f"{stage.prefix}sensors/+/command",),
         on_command=lambda topic, payload: commands.put(topic.removeprefix(stage.prefix), payload),
     ) as publisher:
-        answers = asyncio.create_task(
-            commands.answer(publisher, scene.devices, stage.prefix, lambda: newest_us), name="resends"
-        )
-        try:
+        async with during(commands.answer(publisher, scene.devices, stage.prefix, lambda: newest_us), "resends"):
             await publish(publisher, stage, gateway.status(scene.start_us))
             await perform(
                 publisher,
@@ -102,9 +101,6 @@ async def perform_scenario(stage: Stage, scenario: Scenario, scene: Scene) -> tu
             )
             await publish(publisher, stage, gateway.offline(newest_us))
             await publisher.flush()
-        finally:
-            answers.cancel()
-            await asyncio.gather(answers, return_exceptions=True)
         return publisher.counts, per_device
 
 
@@ -157,14 +153,34 @@ async def perform_recording(
         return Replayed(publisher.counts, per_device, left_out)
 
 
+@asynccontextmanager
+async def during(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Work beside the block, ended with it."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def perform_load(stage: Stage, plan: LoadPlan, window: int, count_stored: CountStored) -> LoadReport:
     """Send a load, wait until the database has it, and report. Raises: BrokerUnavailable, NotAllowed."""
     before = await count_stored()
-    async with Publisher(stage.broker_url, stage.client_id, window=window) as publisher:
-        plan = replace(plan, start_us=time.time_ns() // 1000)
+    plan = replace(plan, start_us=time.time_ns() // 1000)
+    resends = Resends(plan, stage.prefix)
+
+    def sent(number: int) -> None:
+        resends.sent = number
+        stage.sent(number)
+
+    async with Publisher(
+        stage.broker_url, stage.client_id, window=window,
+        commands=(f"{stage.prefix}sensors/+/command",), on_command=resends.ask,
+    ) as publisher, during(resends.answer(publisher), "resends"):
         began_s = time.monotonic()
         elapsed_s = await send_load(
-            publisher, plan, stage.prefix, monotonic=time.monotonic, sleep=asyncio.sleep, sent=stage.sent
+            publisher, plan, stage.prefix, monotonic=time.monotonic, sleep=asyncio.sleep, sent=sent
         )
         counts = publisher.counts
 
@@ -173,7 +189,7 @@ async def perform_load(stage: Stage, plan: LoadPlan, window: int, count_stored: 
             return stored - before[0], duplicate - before[1], quarantined - before[2]
 
         (stored, duplicated, quarantined), settled_s = await settled(
-            since_start, counts.acknowledged, monotonic=time.monotonic
+            since_start, lambda: counts.acknowledged, monotonic=time.monotonic
         )
         return LoadReport(
             run=stage.run or "live",
@@ -183,6 +199,7 @@ async def perform_load(stage: Stage, plan: LoadPlan, window: int, count_stored: 
             stored=stored,
             duplicated=duplicated,
             quarantined=quarantined,
+            resent=resends.again,
             lost=counts.acknowledged - stored - duplicated - quarantined,
             msg_s=round(counts.acknowledged / elapsed_s, 1),
             stored_msg_s=round(stored / (settled_s - began_s), 1) if stored else 0.0,

@@ -267,7 +267,8 @@ async def run_load(plan: LoadPlan, run: str | None, window: int, as_json: bool) 
             f"acknowledged {report.acknowledged:>10,}   latency of the broker, ms: {latency}\n"
             f"stored       {report.stored:>10,}   {report.stored_msg_s:,.0f} msg/s\n"
             f"duplicated   {report.duplicated:>10,}\nquarantined  {report.quarantined:>10,}\n"
-            f"refused      {report.refused:>10,}\nlost         {report.lost:>10,}"
+            f"refused      {report.refused:>10,}\n"
+            f"sent again   {report.resent:>10,}\nlost         {report.lost:>10,}"
         )
     if report.lost or report.refused:
         raise typer.Exit(1)

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from simulators.load import CHUNK, TICK_S, LoadDevices, LoadPlan, encoder, frames, frames_of
+from simulators.load import CHUNK, TICK_S, LoadPlan, Resends, encoder, frames
 from simulators.publisher import Publisher
 from tests.chaos.house import cancelled
-
-ASKED_MAX = 10_000
-"""Commands that wait for an answer; a device asked twice answers twice, and what is dropped is asked for again."""
 
 
 class Field:
     """Devices at work until told to stop. ``sent``: messages so far, without those sent again."""
 
-    def __init__(self, publisher: Publisher, plan: LoadPlan, prefix: str = "") -> None:
-        self.sent = 0
-        self.again = 0
+    def __init__(self, publisher: Publisher, plan: LoadPlan, resends: Resends) -> None:
         self._publisher = publisher
         self._plan = plan
-        self._encode = encoder(plan, prefix)
-        self._memory = LoadDevices(plan)
-        self._asked: deque[tuple[str, bytes]] = deque(maxlen=ASKED_MAX)
-        self._told = asyncio.Event()
+        self._encode = encoder(plan, "")
+        self._resends = resends
         self._began_s = time.monotonic()
+
+    @property
+    def sent(self) -> int:
+        """Messages so far."""
+        return self._resends.sent
+
+    @property
+    def again(self) -> int:
+        """Messages sent again."""
+        return self._resends.again
 
     @property
     def rounds(self) -> int:
         """Messages of each device, once a round is complete."""
         return self.sent // self._plan.devices
-
-    def ask(self, topic: str, payload: bytes) -> None:
-        """A command for a device."""
-        self._asked.append((topic.split("/")[-2], payload))
-        self._told.set()
 
     async def work(self) -> None:
         """Send what is due, and what was held up; until cancelled."""
@@ -55,39 +52,25 @@ class Field:
             await asyncio.sleep(TICK_S)
         await self._publisher.flush()
 
-    async def answer(self) -> None:
-        """Send again what devices are asked for; until cancelled."""
-        while True:
-            self._told.clear()
-            while self._asked:
-                numbers = self._memory.again(*self._asked.popleft(), self.sent)
-                if len(numbers):
-                    await self._publisher.send_block(frames_of(self._plan, self._encode, numbers))
-                    self.again += len(numbers)
-            await self._told.wait()
-
     async def _send_to(self, number: int) -> None:
         while self.sent < number:
             count = min(CHUNK, number - self.sent)
             await self._publisher.send_block(frames(self._plan, self._encode, self.sent, count))
-            self.sent += count
+            self._resends.sent += count
 
 
 @asynccontextmanager
 async def field(broker_url: str, rate: float, devices: int) -> AsyncIterator[Field]:
     """``devices`` that together send ``rate`` messages a second; they work while the block lasts."""
     plan = LoadPlan(rate, devices, 0.0, "small", time.time_ns() // 1000)
-    asked: deque[Field] = deque(maxlen=1)
+    resends = Resends(plan, "")
     publisher = Publisher(
-        broker_url, "chaos-field", patience_s=None, commands=("sensors/+/command",),
-        on_command=lambda topic, payload: asked[0].ask(topic, payload),
-    )  # fmt: skip
-    made = Field(publisher, plan)
-    asked.append(made)
+        broker_url, "chaos-field", patience_s=None, commands=("sensors/+/command",), on_command=resends.ask
+    )
     async with publisher:
-        answering = asyncio.create_task(made.answer(), name="resends")
+        answering = asyncio.create_task(resends.answer(publisher), name="resends")
         try:
-            yield made
+            yield Field(publisher, plan, resends)
         finally:
             await cancelled(answering)
 

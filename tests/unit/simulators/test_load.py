@@ -95,7 +95,7 @@ async def test_it_waits_until_all_is_accounted_for_or_nothing_moves(
     async def count_stored() -> tuple[int, int, int]:
         return next(answers)
 
-    found, _ = await settled(count_stored, 10, monotonic=lambda: next(now), patience_s=2.5)
+    found, _ = await settled(count_stored, lambda: 10, monotonic=lambda: next(now), patience_s=2.5)
     assert found == expected
 
 
