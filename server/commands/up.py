@@ -13,6 +13,7 @@ import typer
 from db.address_rule import settle_rule
 from db.migrate import migrate as run_migrations
 from db.pool import connect
+from server.arenas import share_heaps
 from server.connect import database_url
 from server.progress import Startup
 from server.settings import Settings, load_settings, with_demo_defaults
@@ -42,6 +43,7 @@ def up(
         raise typer.BadParameter(f"there is one demo city: {DEMO_CITY}", param_hint="--demo")
     settings = load_settings() if no_demo else with_demo_defaults()
     log_to(settings)
+    share_heaps()
     from server.run import run_server  # its imports take longer than `--help` should
 
     asyncio.run(run_server(settings, role=role.value, demo=not no_demo, startup=Startup()))
