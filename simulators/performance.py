@@ -46,6 +46,11 @@ class Stage:
         return topic_prefix(self.run)
 
     @property
+    def commands(self) -> str:
+        """What the server tells its devices; live ones have no prefix there."""
+        return f"{'' if self.run is None else self.prefix}sensors/+/command"
+
+    @property
     def expiry_s(self) -> int | None:
         """How long the broker keeps retained messages; None = until replaced."""
         return None if self.run is None else RETAINED_EXPIRY_S
@@ -84,7 +89,7 @@ async def perform_scenario(stage: Stage, scenario: Scenario, scene: Scene) -> tu
             retain=True,
             message_expiry_interval=stage.expiry_s,
         ),
-        commands=("sensors/+/command",) if stage.run is None else (f"{stage.prefix}sensors/+/command",),
+        commands=(stage.commands,),
         on_command=lambda topic, payload: commands.put(topic.removeprefix(stage.prefix), payload),
     ) as publisher:
         async with during(commands.answer(publisher, scene.devices, stage.prefix, lambda: newest_us), "resends"):
@@ -176,7 +181,7 @@ async def perform_load(stage: Stage, plan: LoadPlan, window: int, count_stored: 
 
     async with Publisher(
         stage.broker_url, stage.client_id, window=window,
-        commands=(f"{stage.prefix}sensors/+/command",), on_command=resends.ask,
+        commands=(stage.commands,), on_command=resends.ask,
     ) as publisher, during(resends.answer(publisher), "resends"):
         began_s = time.monotonic()
         elapsed_s = await send_load(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from simulators.load import CHUNK, TICK_S, LoadPlan, Resends, encoder, frames
+from simulators.performance import during
 from simulators.publisher import Publisher
 from tests.chaos.house import cancelled
 
@@ -67,12 +68,8 @@ async def field(broker_url: str, rate: float, devices: int) -> AsyncIterator[Fie
     publisher = Publisher(
         broker_url, "chaos-field", patience_s=None, commands=("sensors/+/command",), on_command=resends.ask
     )
-    async with publisher:
-        answering = asyncio.create_task(resends.answer(publisher), name="resends")
-        try:
-            yield Field(publisher, plan, resends)
-        finally:
-            await cancelled(answering)
+    async with publisher, during(resends.answer(publisher), "resends"):
+        yield Field(publisher, plan, resends)
 
 
 @asynccontextmanager

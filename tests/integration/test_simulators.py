@@ -351,8 +351,13 @@ async def test_a_load_is_accounted_for(broker: Broker, rate: float, payload: str
 
 
 @pytest.mark.stack
-async def test_a_loads_devices_answer_what_they_are_asked_for(broker: Broker) -> None:
-    async with listening(broker.url, "runs/t15/sensors/+/readings") as ear:
+@pytest.mark.parametrize(
+    ("run", "published", "asked"), [("t15", "runs/t15/", "runs/t15/"), (None, "runs/live/", "")]
+)
+async def test_a_loads_devices_answer_what_they_are_asked_for(
+    broker: Broker, run: str | None, published: str, asked: str
+) -> None:
+    async with listening(broker.url, f"{published}sensors/+/readings") as ear:
 
         async def count_stored() -> tuple[int, int, int]:
             different = len({(p.topic, p.payload) for p in ear.packets})
@@ -361,10 +366,10 @@ async def test_a_loads_devices_answer_what_they_are_asked_for(broker: Broker) ->
         async def ask() -> None:
             await until(lambda: len(ear.packets) > 500)
             async with Publisher(broker.url, "asks-t15") as server:
-                await server.publish("runs/t15/sensors/LD-00007/command", b'{"resend": [2, 4]}')
+                await server.publish(f"{asked}sensors/LD-00007/command", b'{"resend": [2, 4]}')
 
         plan = LoadPlan(1000.0, 50, 1.5, "small", 0)
-        report, _ = await asyncio.gather(perform_load(stage(broker, "t15"), plan, 500, count_stored), ask())
+        report, _ = await asyncio.gather(perform_load(stage(broker, run), plan, 500, count_stored), ask())
     assert (report.resent, report.duplicated, report.stored) == (3, 3, 1500)
     assert (report.published, report.acknowledged, report.lost) == (1503, 1503, 0)
 
