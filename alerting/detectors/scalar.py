@@ -246,11 +246,11 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
         new = rows.time_us > own.newest
         if rows.judged is not None:
             new &= rows.judged
-            beside = np.flatnonzero(~rows.judged)
-            if len(beside):
-                part = own.some(beside)
-                self.learn_companion(part, rows.time_us[beside], rows.value[beside])
-                own.put(beside, part)
+            others = np.flatnonzero(~rows.judged)
+            if len(others):
+                part = own.some(others)
+                self.learn_companion(part, rows.time_us[others], rows.value[others])
+                own.put(others, part)
         count = np.count_nonzero(new)
         if count == len(new):
             step = self.step_of(own, rows.time_us, rows.value, rows.received_us)
