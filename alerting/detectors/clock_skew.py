@@ -7,9 +7,9 @@ looks at one message in ``every_s`` of arrival:
 - **off**: the last eight all lie ``limit_s`` or more from zero and within
   ``spread_s`` of each other. A device that sends what it kept while it was
   offline catches up, so its error shrinks from message to message.
-- **drifting**: the smallest delay of each hour, over at least ``drift_hours`` of
-  them, lies on a line steeper than ``drift_s_per_day`` (least squares), and within
-  two seconds of it.
+- **drifting**: the smallest delay of each hour, taken at the moment it was seen, over
+  at least ``drift_hours`` of them, lies on a line steeper than ``drift_s_per_day``
+  (least squares), and within two seconds of it.
 - **stopped**: messages keep coming for ``stopped_s``, and all carry the newest time again.
 
 A clock more than 300 s ahead never comes here: its messages are quarantined as
@@ -30,11 +30,12 @@ from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import MAINTAINER_SEVERITY
 from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, places, rounds_of
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Bool, Float64, Int64
+from domain.readings import Block, Bool, Float32, Float64, Int64
 
 KEPT = 8
 HOURS = 24
 HOUR_US = 3_600_000_000
+DAY_S = 86_400.0
 FIT_S = 2.0
 LINES = 512
 """So many lines are fitted at once: more would not stay in the processor's cache."""
@@ -65,8 +66,8 @@ class ClockSkew(DeviceState):
     """One rule over all devices that send readings or waveforms."""
 
     FIELDS: ClassVar = {
-        "_newest": NEVER, "_moved": NEVER, "_repeats": 0, "_looked": NEVER, "_skew": 0, "_n": 0, "_hour": NEVER,
-        "_least": 0, "_hours": NEVER, "_mins": 0, "_hours_n": 0, "_state": 0, "_episode": 0,
+        "_newest": NEVER, "_moved": NEVER, "_repeats": 0, "_looked": NEVER, "_far": 0, "_skew": 0,
+        "_least": 0, "_least_at": NEVER, "_leasts": 0, "_times": 0, "_hours_n": 0, "_state": 0, "_episode": 0,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -79,13 +80,13 @@ class ClockSkew(DeviceState):
         self._moved: Int64 = np.zeros(0, np.int64)  # arrival of the first message with the newest time
         self._repeats: NDArray[np.int32] = np.zeros(0, np.int32)
         self._looked: Int64 = np.zeros(0, np.int64)
-        self._skew: Float64 = np.zeros((0, KEPT))  # s
-        self._n: Int64 = np.zeros(0, np.int64)
-        self._hour: Int64 = np.zeros(0, np.int64)
-        self._least: Float64 = np.zeros(0)
-        self._hours: Int64 = np.zeros((0, HOURS), np.int64)
-        self._mins: Float64 = np.zeros((0, HOURS))
-        self._hours_n: Int64 = np.zeros(0, np.int64)
+        self._far: NDArray[np.int32] = np.zeros(0, np.int32)  # so many in a row lay far from zero
+        self._skew: Float64 = np.zeros((0, KEPT))  # s, of the last of those
+        self._least: Float64 = np.zeros(0)  # s, of this hour
+        self._least_at: Int64 = np.zeros(0, np.int64)  # arrival
+        self._leasts: Float32 = np.zeros((0, HOURS), np.float32)  # s, of the hours before, in turn
+        self._times: NDArray[np.uint32] = np.zeros((0, HOURS), np.uint32)  # s since 1970
+        self._hours_n: NDArray[np.int32] = np.zeros(0, np.int32)
         self._state: NDArray[np.int8] = np.zeros(0, np.int8)
         self._episode: Int64 = np.zeros(0, np.int64)
 
@@ -125,13 +126,11 @@ class ClockSkew(DeviceState):
 
     def _look(self, row: Rows64, t: Int64, received: Int64, stopped: Bool) -> Iterator[Detection]:
         skew = (received - t) / 1e6
-        n = self._n[row]
         self._looked[row] = received
-        self._skew.reshape(-1)[row * KEPT + (n & (KEPT - 1))] = skew  # KEPT is a power of two
-        self._n[row] = n + 1
         slope = self._hourly(row, received, skew)
-        # Whose newest error is small, and who has neither stopped nor drifts, is right and stays so.
-        odd = (np.abs(skew) >= self.settings.limit_s) | stopped | (slope != 0.0) | (self._state[row] != FINE)
+        # Whose error is small and was small before, and who has neither stopped nor drifts, is right and stays so.
+        odd = (np.abs(skew) >= self.settings.limit_s) | stopped | (slope != 0.0)
+        odd |= (self._state[row] != FINE) | (self._far[row] != 0)
         i = np.flatnonzero(odd)
         if len(i):
             yield from self._decide(row[i], t[i], received[i], stopped[i], skew[i], slope[i])
@@ -140,13 +139,8 @@ class ClockSkew(DeviceState):
         self, row: Rows64, t: Int64, received: Int64, stopped: Bool, skew: Float64, slope: Float64
     ) -> Iterator[Detection]:
         s = self.settings
-        kept = self._skew[row]
-        full = self._n[row] >= KEPT
-        far = np.abs(kept).min(axis=1) >= s.limit_s
-        together = kept.max(axis=1) - kept.min(axis=1) <= s.spread_s
-        state = np.select(
-            [stopped, full & far & together, np.abs(slope) >= s.drift_s_per_day], [STOPPED, OFF, DRIFTING], FINE
-        )
+        off = self._off(row, skew)
+        state = np.select([stopped, off, np.abs(slope) >= s.drift_s_per_day], [STOPPED, OFF, DRIFTING], FINE)
         was = self._state[row]
         right = (was == OFF) & (np.abs(skew) <= s.limit_s / 2)
         right |= (was == DRIFTING) & (np.abs(slope) < s.drift_s_per_day / 2)
@@ -160,18 +154,29 @@ class ClockSkew(DeviceState):
             phase = "onset" if begins[i] else "clear"
             yield self._say(phase, int(row[i]), (int(t[i]), int(received[i])), features)
 
+    def _off(self, row: Rows64, skew: Float64) -> Bool:
+        """Note these errors; whose last ``KEPT`` are all far from zero, and near each other."""
+        far = np.abs(skew) >= self.settings.limit_s
+        count = self._far[row]
+        self._skew[row[far], count[far] % KEPT] = skew[far]
+        self._far[row] = count = np.where(far, count + 1, 0)
+        kept = self._skew[row]
+        together = kept.max(axis=1) - kept.min(axis=1) <= self.settings.spread_s
+        return np.asarray((count >= KEPT) & together)
+
     def _hourly(self, row: Rows64, received: Int64, skew: Float64) -> Float64:
         """Take up delays; the slope in s/day of the hours' smallest, 0 where it is not known or no line."""
-        hour, before = received // HOUR_US, self._hour[row]
-        new = hour != before
-        turned = np.flatnonzero(new & (before != NEVER))
+        before_us = self._least_at[row]
+        new = received // HOUR_US != before_us // HOUR_US
+        turned = np.flatnonzero(new & (before_us != NEVER))
         if len(turned):
             r = row[turned]
             at = self._hours_n[r] % HOURS
-            self._hours[r, at], self._mins[r, at] = before[turned], self._least[r]
+            self._leasts[r, at], self._times[r, at] = self._least[r], before_us[turned] // 1_000_000
             self._hours_n[r] += 1
-        self._least[row] = np.where(new, skew, np.minimum(self._least[row], skew))
-        self._hour[row] = hour
+        least = np.flatnonzero(new | (skew < self._least[row]))
+        r = row[least]
+        self._least[r], self._least_at[r] = skew[least], received[least]
         # Between turns of the hour a drift that was told goes on.
         slope = np.where(self._state[row] == DRIFTING, self.settings.drift_s_per_day, 0.0)
         if len(turned):
@@ -183,21 +188,22 @@ class ClockSkew(DeviceState):
         return slope
 
     def _may_drift(self, row: Rows64) -> Bool:
-        """Whose hours' smallest delays lie so far apart that a steep line may pass within ``FIT_S`` of them all."""
-        count = np.minimum(self._hours_n[row], HOURS)
-        y = np.ascontiguousarray(self._mins.take(row, axis=0).T)  # an hour a line: many times faster to go through
-        if len(row) and int(count.min()) < HOURS:
-            y = np.where(np.arange(HOURS)[:, None] < count, y, y[0])
-        least = self.settings.drift_s_per_day / 24.0 * (count - 1) - 2.0 * FIT_S
-        return np.asarray((y.max(axis=0) - y.min(axis=0) >= least) | (self._state[row] == DRIFTING))
+        """Whose first and last hour lie so far apart that a steep line may pass within ``FIT_S`` of both."""
+        n = self._hours_n[row]
+        last, first = (n - 1) % HOURS, np.where(n > HOURS, n % HOURS, 0)
+        days = (self._times[row, last].astype(np.float64) - self._times[row, first]) / DAY_S
+        apart = self._leasts[row, last].astype(np.float64) - self._leasts[row, first]
+        least = self.settings.drift_s_per_day * np.abs(days) - 2.0 * FIT_S
+        return np.asarray((np.abs(apart) >= least) | (self._state[row] == DRIFTING))
 
     def _line(self, row: Rows64) -> Float64:
         """The slope in s/day through the smallest delays of each row's hours, 0 where they lie on no line."""
         count = np.minimum(self._hours_n[row], HOURS)
         unknown = np.arange(HOURS)[:, None] >= count
         some_unknown = bool(unknown.any())
-        x = np.ascontiguousarray(self._hours.take(row, axis=0).T) / 24.0
-        y = np.ascontiguousarray(self._mins.take(row, axis=0).T)
+        # An hour a line: many times faster to go through.
+        x = np.ascontiguousarray(self._times.take(row, axis=0).T) / DAY_S
+        y = np.ascontiguousarray(self._leasts.take(row, axis=0).T, np.float64)
         for line in (x, y):
             if some_unknown:
                 line[unknown] = 0.0

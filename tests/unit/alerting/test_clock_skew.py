@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +77,16 @@ def test_a_drift_is_told_long_before_it_is_a_minute() -> None:
     assert feed(clock(), rows(steady)) == []
 
 
+@pytest.mark.parametrize("minute", range(0, 60, 4))
+@pytest.mark.parametrize("s_per_day", [120, -120])
+def test_a_drift_is_told_whenever_its_device_was_first_heard(minute: int, s_per_day: float) -> None:
+    began = -(T0 / S) % 3600 + 60 * minute  # so long after a whole hour
+    drifting = [(began + at, began + at * (1 - s_per_day / 86_400)) for at in range(0, 28_800, 300)]
+    found = feed(clock(), rows(drifting))
+    assert told(found) == [("onset", "drifting")]
+    assert found[0].features["drift_s_per_day"] == pytest.approx(s_per_day, rel=0.01)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(6, 40), st.floats(-90, 90), st.floats(0, 1.9))
 def test_no_line_is_missed_by_the_look_at_how_far_delays_lie_apart(
@@ -86,8 +97,8 @@ def test_no_line_is_missed_by_the_look_at_how_far_delays_lie_apart(
     row = d.rows_of(np.ones(1, np.int32))
     at = np.cumsum(rng.integers(1, 4, hours))
     for n, hour in enumerate(at.tolist()):
-        d._hours[row, n % HOURS] = hour
-        d._mins[row, n % HOURS] = s_per_day * hour / 24 + rng.uniform(-scatter, scatter)
+        d._times[row, n % HOURS] = hour * 3600
+        d._leasts[row, n % HOURS] = s_per_day * hour / 24 + rng.uniform(-scatter, scatter)
     d._hours_n[row] = hours
     if abs(d._line(row)[0]) >= d.settings.drift_s_per_day:
         assert d._may_drift(row)[0]
