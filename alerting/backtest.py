@@ -26,6 +26,7 @@ from alerting.detectors.city_clock import CityClock
 from alerting.detectors.rows import NEVER
 from alerting.detectors.scalar import ScalarDetector, ScalarSettings
 from alerting.detectors.threshold import MINUTE_S, Threshold, ThresholdSettings
+from alerting.detectors.values import Values
 from alerting.dispatch.windows import Calendar
 from alerting.rules import parse_rule
 from domain.errors import SettingsError
@@ -131,7 +132,7 @@ class ScalarSeries:
 
     def __init__(self, detector: ScalarDetector[Any]) -> None:
         self.detector = detector
-        self._own = detector.own(detector.row_of(np.ones(1, np.int32)))
+        self._row = detector.row_of(np.ones(1, np.int32))
         self._newest_us = NEVER
 
     def run(self, time_us: Int64, value: Float64, companion: Bool | None = None) -> Scored:
@@ -143,20 +144,17 @@ class ScalarSeries:
         own = finite & ~beside
         judged = np.zeros(n, bool)
         judged[own] = newer(time_us[own], self._newest_us)
-        for i in np.flatnonzero(judged | (beside & finite)).tolist():
-            one = slice(i, i + 1)
-            if beside[i]:
-                self.detector.learn_companion(self._own, time_us[one], value[one])
-                continue
-            step = self.detector.step_of(self._own, time_us[one], value[one], time_us[one])
-            found = self.detector.measure(self._own, step)
-            strength = float(found.strength[0])
-            if strength > 0.0 or self.detector.active(self._own)[0]:
-                alert[i] = self.detector.speaks(self._own, found)[0]
-                score[i] = strength / (1.0 + strength)
-                if strength >= 1.0 and not alert[i]:
-                    score[i] = HELD_SCORE
-                self.detector.tell(self._own, step, found)
+        at = np.flatnonzero(judged | (beside & finite))
+        if len(at):
+            row, own, first = np.repeat(self._row, len(at)), judged[at], np.arange(len(at)) == 0
+            columns = row, time_us[at], value[at], time_us[at], first
+            taken = self.detector.take(Values(*columns, None if own.all() else own))
+            assert taken is not None
+            told = [d.sampled_us for d in taken.said if d.phase != "clear"]
+            alert[at] = np.isin(time_us[at], told) & own
+            strength = taken.found.strength
+            held = (strength >= 1.0) & ~alert[at]
+            score[at] = np.where(held, HELD_SCORE, strength / (1.0 + strength))
         if judged.any():
             self._newest_us = int(time_us[judged].max())
         return Scored(score, alert, judged)

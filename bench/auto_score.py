@@ -21,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerting.detectors.catalogue import DETECTORS
+from alerting.detectors.rows import NEVER, newer
 from alerting.detectors.scalar import ScalarDetector
+from alerting.detectors.values import Values
 from alerting.rules import parse_rule
 from bench.labelled import FAMILIES, KEPT_OUT, Labelled, make
 from bench.nab_score import Tally, tally
 from bench.recorded import cuts
 from domain.readings import Bool, Float64
+from domain.sorting import begins
 
 FIRST_SEED = 1_000
 Told = tuple[list[Float64], list[Bool]]
@@ -42,29 +45,20 @@ def detector(name: str, **settings: object) -> ScalarDetector[Any]:
 
 
 def told(made: ScalarDetector[Any], series: Sequence[Labelled]) -> Told:
-    """Strengths and alerts of each series, all fed side by side, one row each at a time."""
-    order = sorted(range(len(series)), key=lambda i: -len(series[i].value))
-    length = np.array([len(series[i].value) for i in order])
-    strength = [np.zeros(len(s.value)) for s in series]
-    alert = [np.zeros(len(s.value), bool) for s in series]
-    own = made.own(made.row_of(np.arange(1, len(series) + 1, dtype=np.int32)))
-    times = [series[i].time_us for i in order]
-    for at in range(int(length.max())):
-        here = int((length > at).sum())
-        time_us = np.array([times[j][at] for j in range(here)], np.int64)
-        value = np.array([series[order[j]].value[at] for j in range(here)])
-        new = np.flatnonzero(time_us > own.newest[:here])  # a repeated time is not looked at
-        if len(new) == 0:
-            continue
-        part = own.some(new)
-        step = made.step_of(part, time_us[new], value[new], time_us[new])
-        found = made.measure(part, step)
-        speaks = made.speaks(part, found)
-        made.tell(part, step, found)
-        own.put(new, part)
-        for j, s, a in zip(new.tolist(), found.strength.tolist(), speaks.tolist(), strict=True):
-            strength[order[j]][at], alert[order[j]][at] = s, a
-    return strength, alert
+    """Strengths and alerts of each series, all fed side by side."""
+    row = np.repeat(np.arange(len(series)), [len(s.value) for s in series])
+    time_us = np.concatenate([s.time_us for s in series])
+    key = made.row_of(np.arange(1, len(series) + 1, dtype=np.int32))[row]
+    values = Values(key, time_us, np.concatenate([s.value for s in series]), time_us, begins(row), None)
+    strength, alert = np.zeros(len(row)), np.zeros(len(row), bool)
+    new = np.flatnonzero(newer(values.first, time_us, np.full(len(row), NEVER)))  # a repeated time is not looked at
+    taken = made.take(values)
+    assert taken is not None
+    strength[new] = taken.found.strength
+    said = {(d.device - 1, d.sampled_us) for d in taken.said if d.phase != "clear"}
+    alert[new] = [where in said for where in zip(row[new].tolist(), time_us[new].tolist(), strict=True)]
+    cuts = np.flatnonzero(begins(row))[1:]
+    return np.split(strength, cuts), np.split(alert, cuts)
 
 
 def windowed_gaussian(series: Sequence[Labelled]) -> Told:

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from alerting.detectors.base import Positive, Rule, Words
 from alerting.detectors.city_clock import CityClock
 from alerting.detectors.rows import Rows64
-from alerting.detectors.scalar import Own, ScalarDetector, ScalarSettings, Step, Strength
+from alerting.detectors.scalar import Own, ScalarDetector, ScalarSettings, Strength
+from alerting.detectors.steps import Steps
 from alerting.detectors.surprise import EXCESS_MAX, FORGET, MEMORY, TAIL_PRIOR, surprise
 from domain.readings import Bool, Float64, Int64
 
@@ -145,13 +146,25 @@ class Auto(ScalarDetector[Own]):
     _still: Float64
     _loud_at: Float64
 
-    def measure(self, own: Own, at: Step) -> Strength:
+    def measure(self, own: Own, at: Steps) -> Strength:
         """Evidence over what makes an alarm; learns from the value."""
-        r, v = own.row, at.value
-        seen = own.seen.astype(np.float64)
+        value, time_us = at.laid(at.value), at.laid(at.time_us)
+        slots, kinds = self.clock.slots(time_us, SLOTS)
+        strength, expected, scale, limit = (np.empty(len(at)) for _ in range(4))
+        rests = np.empty(len(at), bool)
+        for part in at.rounds():
+            some = own.some(slice(part.stop - part.start))
+            found = self._learn(some, time_us[part], value[part], slots[part], kinds[part])
+            strength[part], expected[part], scale[part], limit[part], rests[part] = found
+        return Strength(at.back(strength), at.back(expected), at.back(scale), at.back(limit), at.back(rests))
+
+    def _learn(
+        self, own: Own, time_us: Int64, v: Float64, slot: Rows64, kind: Rows64
+    ) -> tuple[Float64, Float64, Float64, Float64, Bool]:
+        """Of a value of each row: strength, what was expected, scale, limit, and whether an episode may end."""
+        r, seen = own.row, own.seen.astype(np.float64)
         self._begin(r[seen == 0], v[seen == 0])
-        slot, kind = self.clock.slots(at.time_us, SLOTS)
-        error, rest = self._forecast(own, at, seen, slot, kind)
+        error, rest = self._forecast(r, time_us - own.begun, v, seen, slot, kind)
         still = self._stands_still(r, v, seen)
         own_error, own_rest = self._by_time_of_day(r, slot, error, rest, seen)
         rest_means = self._rest_means[r]
@@ -169,13 +182,9 @@ class Auto(ScalarDetector[Own]):
         scale = np.maximum(self._usual[r, 0], TINY)
         strength = np.where(seen >= SILENT, evidence / limit, 0.0)
         self._loud_at[r] = np.where(strength >= 1.0, seen, self._loud_at[r])
-        return Strength(strength, v - error, scale, limit)
-
-    def hold_us(self, own: Own, at: Step) -> Int64:
-        """It holds for so many rows since the last loud one, whatever time they take."""
-        seen = own.seen.astype(np.float64) - 1.0
+        # It holds for so many rows since the last loud one, whatever time they take.
         rows = np.minimum(HOLD_ROWS + HOLD_SHARE * seen, HOLD_ROWS_MAX)
-        return np.where(seen - self._loud_at[own.row] >= rows, 0, np.iinfo(np.int64).max)
+        return strength, v - error, scale, limit, seen - self._loud_at[r] >= rows
 
     # ------------------------------------------------------------ statistics
 
@@ -185,15 +194,13 @@ class Auto(ScalarDetector[Own]):
         self._memory[r] = np.array(list(MEMORY.values()))[:, None]
 
     def _forecast(
-        self, own: Own, at: Step, seen: Float64, slot: Rows64, kind: Rows64
+        self, r: Rows64, watched_us: Int64, v: Float64, seen: Float64, slot: Rows64, kind: Rows64
     ) -> tuple[Float64, Float64]:
         """The value's error against the nearest forecast, and what season or slow level leave of the value."""
-        r, v = own.row, at.value
         count, others = self._profile_count[r, kind, slot], self._profile_count[r, 1 - kind, slot]
         other = np.where(others > 0, self._profile[r, 1 - kind, slot], self._slow[r])
         profile = np.where(count > 0, self._profile[r, kind, slot], other)
         from_profile, from_slow = v - profile, v - self._slow[r]
-        watched_us = at.time_us - own.begun
         season = (count + others > 0) & (watched_us > 2 * DAY_US)
         season &= self._error_season[r] < SEASON_EARNS * self._error_slow[r]
         short_rest, rests = self._short_rest[r], np.stack([from_profile, v - other], axis=1)

@@ -21,9 +21,10 @@ from pydantic import Field
 from alerting.detectors.base import Rule
 from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
 from alerting.detectors.rows import NEVER, Rows64
-from alerting.detectors.scalar import Days, ScalarSettings, Step, Strength, zeros
+from alerting.detectors.scalar import Days, ScalarSettings, zeros
+from alerting.detectors.steps import Steps
 from alerting.detectors.tail import WARM, YEAR_S
-from domain.readings import Float32, Float64, Int64
+from domain.readings import Bool, Float32, Float64, Int64
 
 CLIP = 3.0
 FREE = 10
@@ -74,35 +75,34 @@ class Change(Kernel[_Own]):
     _event_mean: Float32
     _event_square: Float32
 
-    def judge(self, own: _Own, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Steps) -> Judged:
         """|value - last value| / mean absolute difference, from before the value."""
-        count, last, size = own.count.astype(np.float64), own.last.copy(), own.size
-        near = at.gap_s <= self.settings.gap_s  # not NaN, which a first value has
+        last, near = at.before(at.value, own.last), at.gap_s <= self.settings.gap_s  # not NaN: a first value is not
+        before = at.so_far(near)
+        count = at.per(own.count).astype(np.float64) + before
         settled = count >= FREE
-        jump = np.where(near, np.abs(at.value - last), 0.0)
-        least = np.maximum(size, FLOOR * np.abs(last))
-        scale = np.maximum(least, TINY)
+        jump, floor = np.where(near, np.abs(at.value - last), 0.0), FLOOR * np.abs(last)
+        rate = np.where(near, ew_rate(at.gap_s, self.settings.memory_s, count), 0.0)
+        size = self._sizes(own, at, jump, floor, settled, rate)
+        own.count += at.last(before + near)
+        own.last[:] = at.last(at.value)
+        scale = np.maximum(np.maximum(size, floor), TINY)
         z = np.where(near & settled, jump / scale, np.nan)
-        self._learn_events(own, at, np.where(count >= WARM, z, 0.0))
-        reach = np.where(settled, CLIP * least, np.inf)
-        rate = ew_rate(at.gap_s, self.settings.memory_s, count)
-        own.size += np.where(near, rate * (np.minimum(jump, reach) - size), 0.0)
-        own.count += near
-        own.last[:] = at.value
-        return Judged(z, last, scale)
+        return Judged(z, last, scale, self._learn_events(own, at, np.where(count >= WARM, z, 0.0)))
 
-    def measure(self, own: _Own, at: Step) -> Strength:
-        """Strength against what the events of this sensor have been."""
-        had = np.flatnonzero(self._events[own.row])
-        of_events = self._event_limit(own.row[had], at.time_us[had] - own.begun[had])
-        found = super().measure(own, at)
-        higher = of_events > found.limit[had]
-        if not higher.any():
-            return found
-        had, limit, strength = had[higher], found.limit.copy(), found.strength.copy()
-        limit[had] = of_events[higher]
-        strength[had] *= found.limit[had] / limit[had]
-        return Strength(strength, found.expected, found.scale, limit)
+    def _sizes(self, own: _Own, at: Steps, jump: Float64, floor: Float64, settled: Bool, rate: Float64) -> Float64:
+        """The usual size of a jump before each value; learns them."""
+        jump, floor, rate = at.laid(jump), at.laid(floor), at.laid(rate)
+        free = None if settled.all() else ~at.laid(settled)
+        sizes = np.empty(len(jump))
+        for part in at.rounds():
+            size = own.size[: part.stop - part.start]
+            sizes[part] = size
+            reach = CLIP * np.maximum(size, floor[part])
+            if free is not None:
+                reach[free[part]] = np.inf
+            size += rate[part] * (np.minimum(jump[part], reach) - size)
+        return at.back(sizes)
 
     def _event_limit(self, r: Rows64, watched_us: Int64) -> Float64:
         """The size of event that comes as often as wanted: of an exponential tail with the events' moments.
@@ -117,23 +117,41 @@ class Change(Kernel[_Own]):
         spread = np.sqrt((events * variance + EVENT_PRIOR_COUNT * prior) / (events + EVENT_PRIOR_COUNT))
         return np.asarray(mean + spread * (times - 1.0))
 
-    def _learn_events(self, own: _Own, at: Step, z: Float64) -> None:
-        """An event begins at ``limit_min``, and ends and is learnt when ``hold_off_s`` was below it."""
+    def _learn_events(self, own: _Own, at: Steps, z: Float64) -> Float64 | None:
+        """The size of event before each value that comes as often as wanted, None = there was none; learns them.
+
+        An event begins at ``limit_min``, and ends and is learnt when ``hold_off_s`` was below it.
+        """
         loud = z >= self.common.limit_min
-        under_way = own.event != NEVER
-        if not np.count_nonzero(loud | under_way):
-            return
-        over = np.flatnonzero(under_way & ~loud & (at.time_us - own.event >= self._hold_us))
-        if len(over):
-            r = own.row[over]
-            usual = EVENT_TEACHES * self._event_limit(r, at.time_us[over] - own.begun[over])
-            size = np.minimum(self._event_peak[r], np.where(self._events[r] >= EVENTS_SURE, usual, np.inf))
-            rate = 1.0 / (np.minimum(self._events[r], EVENTS_KEPT) + 1.0)
-            self._event_mean[r] += rate * (size - self._event_mean[r])
-            self._event_square[r] += rate * (size * size - self._event_square[r])
-            self._events[r] += 1
-            own.event[over], self._event_peak[r] = NEVER, 0
-        if loud.any():
-            r = own.row[loud]
-            own.event[loud] = at.time_us[loud]
-            self._event_peak[r] = np.maximum(self._event_peak[r], z[loud])
+        busy, had = own.event != NEVER, self._events[own.row] > 0
+        eventful = np.count_nonzero(loud) or np.count_nonzero(busy)
+        if not eventful and not np.count_nonzero(had):
+            return None
+        least, watched_us = np.zeros(len(z)), at.time_us - at.per(own.begun)
+        which = np.flatnonzero(at.per(had))
+        least[which] = self._event_limit(at.per(own.row)[which], watched_us[which])
+        if eventful:
+            busy[at.of(np.flatnonzero(loud))] = True
+            which = np.flatnonzero(at.per(busy))
+            for part in at.turns(which):
+                i = which[part]
+                least[i] = self._learn_some(own, at.of(i), at.time_us[i], z[i], watched_us[i])
+        return least
+
+    def _learn_some(self, own: _Own, o: Rows64, time_us: Int64, z: Float64, watched_us: Int64) -> Float64:
+        """A value of each of the rows ``o``."""
+        r, loud = own.row[o], z >= self.common.limit_min
+        least = self._event_limit(r, watched_us)
+        over = (own.event[o] != NEVER) & ~loud & (time_us - own.event[o] >= self._hold_us)
+        if over.any():
+            k = r[over]
+            usual = EVENT_TEACHES * least[over]
+            size = np.minimum(self._event_peak[k], np.where(self._events[k] >= EVENTS_SURE, usual, np.inf))
+            rate = 1.0 / (np.minimum(self._events[k], EVENTS_KEPT) + 1.0)
+            self._event_mean[k] += rate * (size - self._event_mean[k])
+            self._event_square[k] += rate * (size * size - self._event_square[k])
+            self._events[k] += 1
+            own.event[o[over]], self._event_peak[k] = NEVER, 0
+        own.event[o[loud]] = time_us[loud]
+        self._event_peak[r[loud]] = np.maximum(self._event_peak[r[loud]], z[loud])
+        return least

@@ -21,13 +21,15 @@ from pydantic import Field
 from alerting.detectors.base import Rule
 from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn
 from alerting.detectors.rows import NEVER, Rows64
-from alerting.detectors.scalar import METRIC, Days, ScalarSettings, Step, zeros
+from alerting.detectors.scalar import METRIC, Days, ScalarSettings, zeros
+from alerting.detectors.steps import Steps
 from domain.readings import Float64, Int64
 
 HOUR_S = 3600.0
 HOUR_US = 3_600_000_000
 FREE = 48
 """Hours before anything is standardised."""
+NOWHERE, NOTHING = np.zeros(0, np.intp), (np.zeros(0), np.zeros(0), np.zeros(0))
 Z_MAX = 4.0
 SUM_MAX = 200.0
 
@@ -78,30 +80,48 @@ class Drift(Kernel[_Own]):
         """The metric whose effect is taken out."""
         return self.settings.compensate or None
 
-    def learn_companion(self, own: _Own, time_us: Int64, value: Float64) -> None:
+    def judge(self, own: _Own, at: Steps) -> Judged:
+        """The larger of the two sums at the first value of a new hour; NaN within the hour, and for a companion."""
+        time_us, value = at.laid(at.time_us), at.laid(at.value)
+        hour, judged = time_us // HOUR_US, None if at.judged is None else at.laid(at.judged)
+        z, expected, scale = np.full(len(at), np.nan), value.copy(), np.ones(len(at))
+        for part in at.rounds():
+            some, which = own.some(slice(part.stop - part.start)), np.arange(part.start, part.stop)
+            if judged is None:
+                i, found = self._learn(some, hour[part], value[part])
+            else:
+                mine, others = np.flatnonzero(judged[part]), np.flatnonzero(~judged[part])
+                self._learn_companion(some, others, time_us[part], value[part])
+                which = which[mine]
+                few = some.some(mine)
+                i, found = self._learn(few, hour[which], value[which])
+                some.put(mine, few)
+            if len(i):
+                z[which[i]], expected[which[i]], scale[which[i]] = found
+        return Judged(at.back(z), at.back(expected), at.back(scale))
+
+    def _learn_companion(self, own: _Own, o: Rows64, time_us: Int64, value: Float64) -> None:
         """The newest value holds until the next; the first is taken to have held from the beginning."""
-        first = np.isnan(own.beside)
-        if np.count_nonzero(first):
+        first = o[np.isnan(own.beside[o])]
+        if len(first):
             own.sums[first, 1] = value[first] * own.sums[first, 2]
             self._moments[own.row[first], 1] = value[first]
-        new = time_us > own.beside_newest
+        new = o[time_us[o] > own.beside_newest[o]]
         own.beside[new], own.beside_newest[new] = value[new], time_us[new]
 
-    def judge(self, own: _Own, at: Step) -> Judged:
-        """The larger of the two sums at the first value of a new hour; NaN within the hour."""
-        n = len(own.row)
-        z, expected, scale = np.full(n, np.nan), at.value.copy(), np.ones(n)
-        hour = at.time_us // HOUR_US
+    def _learn(self, own: _Own, hour: Int64, value: Float64) -> tuple[Rows64, tuple[Float64, Float64, Float64]]:
+        """A value of each row into its hour; where one has ended, and the statistic, its reference, its scale."""
+        i, found = NOWHERE, NOTHING
         turns = hour != own.hour
         if np.count_nonzero(turns):
             i = np.flatnonzero(turns & (own.hour != NEVER))
-            z[i], expected[i], scale[i] = self._close(own.row[i], own.sums[i])
+            found = self._close(own.row[i], own.sums[i])
             own.sums[turns] = 0.0
             own.hour[:] = hour
-        own.sums[:, 0] += at.value
+        own.sums[:, 0] += value
         own.sums[:, 1] += np.where(np.isnan(own.beside), 0.0, own.beside)
         own.sums[:, 2] += 1.0
-        return Judged(z, expected, scale)
+        return i, found
 
     def _close(self, r: Rows64, sums: Float64) -> tuple[Float64, Float64, Float64]:
         """Take the hour that ended into the sums and the moments; the statistic, its reference, its scale."""

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
-from alerting.detectors.scalar import Days, ScalarSettings, Step, zeros
+from alerting.detectors.scalar import Days, ScalarSettings, zeros
+from alerting.detectors.steps import Steps
 from domain.readings import Float32, Float64
 
 CLIP = 3.0
@@ -53,18 +54,28 @@ class Level(Kernel[_Own]):
         self._mean: Float64 = zeros(0)
         self._dev: Float64 = zeros(0)
 
-    def judge(self, own: _Own, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Steps) -> Judged:
         """|value - mean| / mean absolute deviation, both from before the value."""
-        count, dev = own.count.astype(np.float64), own.dev
-        mean = np.where(count > 0, own.mean, at.value)
-        apart, settled = at.value - mean, count >= FREE
-        least = np.maximum(dev, FLOOR * np.abs(mean))
-        scale = np.maximum(least, TINY)
-        z = np.where(settled, np.abs(apart) / scale, np.nan)
-        reach = np.where(settled, CLIP * least, np.inf)
-        pulled = np.minimum(np.maximum(apart, -reach), reach)
-        rate = ew_rate(at.gap_s, self.settings.memory_s, count)
-        own.mean[:] = mean + rate * pulled
-        own.dev += rate * (np.abs(pulled) - dev)
-        own.count += 1
-        return Judged(z, mean, scale)
+        value, fresh = at.laid(at.value), own.count == 0
+        if np.count_nonzero(fresh):
+            own.mean[fresh] = value[: len(fresh)][fresh]
+        count = at.counted(own.count.astype(np.float64))
+        settled = count >= FREE
+        rate = at.laid(ew_rate(at.gap_s, self.settings.memory_s, count))
+        free = None if settled.all() else ~at.laid(settled)
+        means, devs = np.empty(len(value)), np.empty(len(value))
+        for part in at.rounds():
+            k, step = part.stop - part.start, rate[part]
+            mean, dev = own.mean[:k], own.dev[:k]
+            means[part], devs[part] = mean, dev
+            apart = value[part] - mean
+            reach = CLIP * np.maximum(dev, FLOOR * np.abs(mean))
+            if free is not None:
+                reach[free[part]] = np.inf
+            pulled = np.minimum(np.maximum(apart, -reach), reach)
+            mean += step * pulled
+            dev += step * (np.abs(pulled) - dev)
+        own.count += at.length
+        mean, dev = at.back(means), at.back(devs)
+        scale = np.maximum(np.maximum(dev, FLOOR * np.abs(mean)), TINY)
+        return Judged(np.where(settled, np.abs(at.value - mean) / scale, np.nan), mean, scale)

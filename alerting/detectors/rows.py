@@ -8,7 +8,7 @@ thousand accelerometers. Pure: numpy only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -157,16 +157,21 @@ class SeriesState(_Memory):
 
     def rows_of(self, series: SeriesRows) -> Rows64:
         """The rows of a block's readings, as they stand there; unseen series get the next free rows."""
-        if not series.spans:
+        return self.rows_in(list(series.spans), list(series.spans.values()), series.device)
+
+    def rows_in(self, metrics: Sequence[int], spans: Sequence[slice], device: Int32 | Int64) -> Rows64:
+        """The rows of some spans of ``device``, one after the other, each of a metric's series."""
+        if not spans:
             return np.zeros(0, np.intp)
+        lengths = [span.stop - span.start for span in spans]
+        mine = device if sum(lengths) == len(device) else np.concatenate([device[span] for span in spans])
         width = self._table.shape[1]
-        lines = [self._line.get(key, -1) for key in series.spans]
-        if min(lines) >= 0 and int(series.device.max()) < width:
-            lengths = [span.stop - span.start for span in series.spans.values()]
-            rows = self._table.reshape(-1)[np.repeat(np.array(lines) * width, lengths) + series.device]
+        lines = [self._line.get(key, -1) for key in metrics]
+        if len(mine) and min(lines) >= 0 and int(mine.max()) < width:
+            rows: NDArray[np.int32] = self._table.reshape(-1)[np.repeat(np.array(lines) * width, lengths) + mine]
             if rows.min() >= 0:
                 return rows.astype(np.intp)
-        parts = [self._of_metric(key, series.device[span]) for key, span in series.spans.items()]
+        parts = [self._of_metric(key, device[span]) for key, span in zip(metrics, spans, strict=True)]
         self._grow(len(self.device))
         return np.concatenate(parts)
 

@@ -1,8 +1,8 @@
 """What the detectors of unusual values share: rows, episodes, one alarm an anomaly, hold-off.
 
 A detector says how strong each value is against what it would tell. This module feeds it
-its values step by step and declusters: an episode begins when the strength reaches 1 and
-ends after ``hold_off_s`` without another such value, so that one anomaly is one notice.
+the new values of a block (``steps.py``) and declusters: an episode begins when the strength
+reaches 1 and ends after ``hold_off_s`` without another such value, so that one anomaly is one notice.
 Rows that are late or not newer than the newest of their device are skipped. Most
 detectors are kernels, whose limit is learnt: ``kernel.py``.
 """
@@ -10,7 +10,7 @@ detectors are kernels, whose limit is learnt: ``kernel.py``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
@@ -19,13 +19,14 @@ from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
 from alerting.detectors.rows import NEVER, Rows64, SeriesState, is_late
-from alerting.detectors.values import Values, beside, joined
+from alerting.detectors.steps import Steps, gaps
+from alerting.detectors.values import Values, alone, beside, joined
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float32, Float64, Int32, Int64, Readings, SeriesRows
 from domain.sorting import begins
 
 METRIC = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
-NONE, NOBODY = slice(0, 0), np.zeros(0, bool)
+NONE = slice(0, 0)
 Days = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
@@ -56,22 +57,25 @@ class ScalarSettings(RuleSettings):
         return Words(f"`{self.metric}`{unit}", often, f"usual for {self.hold_off_s / 3600:g} h")
 
 
-class Step(NamedTuple):
-    """A value of each row ``(n,)``, newer than all before; ``gap_s`` since then, NaN at first."""
-
-    time_us: Int64
-    value: Float64
-    received_us: Int64
-    gap_s: Float64
-
-
 class Strength(NamedTuple):
-    """``strength``: 1 is the limit, 0 while it is not known; with what it was made of, for people."""
+    """``strength``: 1 is the limit, 0 while it is not known; with what it was made of, for people.
+
+    ``rests``: where an episode may end, None = after ``hold_off_s``.
+    """
 
     strength: Float64
     expected: Float64
     scale: Float64
     limit: Float64
+    rests: Bool | None = None
+
+
+class Taken(NamedTuple):
+    """What a detector made of some values: which were new, how strong they are, and what it says of them."""
+
+    at: Steps
+    found: Strength
+    said: list[Detection]
 
 
 def zeros(*shape: int) -> Float64:
@@ -80,10 +84,10 @@ def zeros(*shape: int) -> Float64:
 
 
 class Own:
-    """What a step reads and writes of each of its rows, as columns ``(n, …)``; detectors add to ``NAMES``.
+    """What every value reads and writes of its row, as columns of rows ``(m, …)``; detectors add to ``NAMES``.
 
     Taken from the memory once for all values of a block, written in place, and put back. What
-    a step touches seldom stays in the detector, at ``row``.
+    is seldom touched stays in the detector, at ``row``.
     """
 
     NAMES: ClassVar[tuple[str, ...]] = ("newest", "begun", "seen", "episode")
@@ -129,6 +133,7 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
         self.rule, self.rules = rules[0], rules
         assert isinstance(self.rule.settings, ScalarSettings)
         self.common: ScalarSettings = self.rule.settings
+        self._metrics = [cast(ScalarSettings, rule.settings).metric for rule in rules]
         self._hold_us = round(self.common.hold_off_s * 1e6)
         for name in ("_newest", "_begun", "_episode", "_loud"):
             setattr(self, name, np.zeros(0, np.int64))
@@ -145,15 +150,12 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
     # ------------------------------------------------------------ the detector's part
 
     @abstractmethod
-    def measure(self, own: OwnT, at: Step) -> Strength:
-        """How strong each value is; learns from it."""
+    def measure(self, own: OwnT, at: Steps) -> Strength:
+        """How strong each value is; learns from it. A companion's is 0."""
 
     def companion(self) -> str | None:
         """Another metric of the same device that it wants to see, or None."""
         return None
-
-    def learn_companion(self, own: OwnT, time_us: Int64, value: Float64) -> None:
-        """Take the companion's newest values; each row at most once."""
 
     # ------------------------------------------------------------ rows
 
@@ -164,7 +166,7 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
         return row
 
     def own(self, row: Rows64) -> OwnT:
-        """What a step works on, of these rows; each at most once."""
+        """The columns of these rows; each at most once."""
         own = self.OWN()
         own.row = row
         for name in own.NAMES:
@@ -206,34 +208,63 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
 
     def feed(self, readings: Readings, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the rows of the rules' metrics; detections are in event order per device and rule."""
-        parts = (self._of_rule(number, readings.by_series, metrics) for number in range(len(self.rules)))
-        given = [part for part in parts if part is not None]
-        if not given:
-            return []
-        values, found = joined(given), []
-        self._grow(len(self))
-        own: OwnT | None = None
-        for part in [values] if values.once() else values.rounds():
-            own = own or self.own(part.row)
-            found += self._round(own.some(slice(len(part.row))), part)
-        if own is not None:
-            self.keep(own)
-        return found
+        values = self._chosen(readings.by_series, metrics)
+        taken = None if values is None else self.take(values)
+        return [] if taken is None else taken.said
 
-    def _of_rule(self, number: int, rows: SeriesRows, metrics: Mapping[str, int]) -> Values | None:
+    def take(self, values: Values) -> Taken | None:
+        """Judge the new ones of these values; None when there are none."""
+        self._grow(len(self))
+        at = Steps(values)
+        own = self.own(at.row)
+        if not at.newer(own.newest):
+            values = values.newer(self._newest[values.row])
+            if not len(values.row):
+                return None
+            at = Steps(values)
+            own = self.own(at.row)
+        self.begin(own, at)
+        found = self.measure(own, at)
+        said = self.tell(own, at, found)
+        self.keep(own)
+        return Taken(at, found, said)
+
+    def begin(self, own: OwnT, at: Steps) -> None:
+        """Note the times of new values, and the gaps between them."""
+        if at.judged is None:
+            at.gap_s = self._note_times(own, at)
+            return
+        mine = np.flatnonzero(at.judged)
+        some = at.some(mine)
+        part = own.some(some.row)
+        at.gap_s = np.full(len(at), np.nan)
+        at.gap_s[mine] = self._note_times(part, some)
+        own.put(some.row, part)
+
+    def _note_times(self, own: OwnT, at: Steps) -> Float64:
+        """Seconds since the value before each."""
+        gap_s = gaps(at.time_us, at.before(at.time_us, own.newest))
+        fresh = own.newest == NEVER
+        if np.count_nonzero(fresh):
+            own.begun[fresh] = at.laid(at.time_us)[: len(own.row)][fresh]
+        own.newest[:] = at.last(at.time_us)
+        return gap_s
+
+    def _chosen(self, rows: SeriesRows, metrics: Mapping[str, int]) -> Values | None:
+        """The finite values of the rules' metrics, and their companion's; None = none."""
+        name = self.companion()
+        other = rows.spans.get(metrics.get(name, -1)) if name else None
+        spans = {n: span for n, of in enumerate(self._metrics) if (span := rows.spans.get(metrics.get(of, -1)))}
+        if other is None:
+            return alone(rows, self.rows_in(list(spans), list(spans.values()), rows.device), list(spans.values()))
+        parts = [self._with_companion(n, rows, spans.get(n, NONE), other) for n in range(len(self.rules))]
+        return joined([part for part in parts if part is not None])
+
+    def _with_companion(self, number: int, rows: SeriesRows, mine: slice, other: slice) -> Values | None:
         """The finite values of a rule's metric and its companion's; None = none."""
-        settings = cast(ScalarSettings, self.rules[number].settings)
-        mine, other = rows.spans.get(metrics.get(settings.metric, -1), NONE), NONE
-        name, known = self.companion(), NOBODY
-        if name and (other := rows.spans.get(metrics.get(name, -1), NONE)) != NONE:
-            known = self._seen_of(number, rows.device[other])
-            if not known.any() and self._seen_of(number, rows.device[mine]).all():
-                other = NONE  # of devices that send nothing else
-        if mine == other == NONE:
-            return None
-        if other == NONE and np.isfinite(rows.value[mine]).all():  # nearly always: nothing is copied
-            row = self._of_metric(number, rows.device[mine])
-            return Values(row, rows.time_us[mine], rows.value[mine], rows.received_us[mine], rows.first[mine], None)
+        known = self._seen_of(number, rows.device[other])
+        if not known.any() and self._seen_of(number, rows.device[mine]).all():  # of devices that send nothing else
+            return alone(rows, self._of_metric(number, rows.device[mine]), [mine])
         place, judged = beside(rows, mine, other, known)
         if not len(place):
             return None
@@ -241,85 +272,47 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
         columns = rows.time_us[place], rows.value[place], rows.received_us[place]
         return Values(self._of_metric(number, device), *columns, begins(device), judged)
 
-    def _round(self, own: OwnT, rows: Values) -> list[Detection]:
-        """The next value of each row, in step with ``own``: the companions' are learnt, the new ones judged."""
-        new = rows.time_us > own.newest
-        if rows.judged is not None:
-            new &= rows.judged
-            others = np.flatnonzero(~rows.judged)
-            if len(others):
-                part = own.some(others)
-                self.learn_companion(part, rows.time_us[others], rows.value[others])
-                own.put(others, part)
-        count = np.count_nonzero(new)
-        if count == len(new):
-            step = self.step_of(own, rows.time_us, rows.value, rows.received_us)
-            return self.tell(own, step, self.measure(own, step))
-        if not count:
-            return []
-        which = np.flatnonzero(new)
-        part = own.some(which)
-        step = self.step_of(part, rows.time_us[which], rows.value[which], rows.received_us[which])
-        found = self.tell(part, step, self.measure(part, step))
-        own.put(which, part)
-        return found
+    # ------------------------------------------------------------ episodes
 
-    # ------------------------------------------------------------ one step
-
-    def step_of(self, own: OwnT, time_us: Int64, value: Float64, received_us: Int64) -> Step:
-        """The next values of these rows; notes their times."""
-        gap_s: Float64 = (time_us - own.newest) / 1e6
-        first = own.newest == NEVER
-        if np.count_nonzero(first):
-            gap_s[first] = np.nan
-            own.begun[first] = time_us[first]
-        own.newest[:] = time_us
-        return Step(time_us, value, received_us, gap_s)
-
-    def hold_us(self, own: OwnT, at: Step) -> Int64 | int:
-        """Quiet time that ends an episode."""
-        return self._hold_us
-
-    def tell(self, own: OwnT, at: Step, found: Strength) -> list[Detection]:
+    def tell(self, own: OwnT, at: Steps, found: Strength) -> list[Detection]:
         """Onset, update and clear of episodes."""
-        strength = found.strength
-        loud = strength >= 1.0
-        active = own.episode != NEVER
-        if not np.count_nonzero(loud | active):
+        loud = found.strength >= 1.0
+        busy = own.episode != NEVER
+        if not np.count_nonzero(loud) and not np.count_nonzero(busy):
             return []
-        r = own.row
-        onset = loud & ~active
-        again = active & (strength >= self.common.again * self._told[r])
-        clear = active & ~loud & (at.time_us - self._loud[r] >= self.hold_us(own, at))
-        self._loud[r[loud]] = at.time_us[loud]
-        own.episode[onset] = at.time_us[onset]
-        speaks = onset | again
-        self._told[r[speaks]] = strength[speaks]
-        self._peak[r[speaks]] = at.value[speaks]
-        out = [
-            self._say(own, at, found, int(i), "onset" if onset[i] else "clear" if clear[i] else "update")
-            for i in np.flatnonzero(speaks | clear)
-        ]
-        own.episode[clear] = NEVER
+        busy[at.of(np.flatnonzero(loud))] = True
+        speak = at.per(busy) if at.judged is None else at.per(busy) & at.judged
+        which, out = np.flatnonzero(speak), list[Detection]()
+        for part in at.turns(which):
+            out += self._tell_some(own, at, found, which[part])
         return out
 
-    def active(self, own: OwnT) -> Bool:
-        """Which rows are within an episode."""
-        return np.asarray(own.episode != NEVER)
+    def _tell_some(self, own: OwnT, at: Steps, found: Strength, i: Rows64) -> Iterator[Detection]:
+        """Of these values, one of each row."""
+        o = at.of(i)
+        r, t, strength = own.row[o], at.time_us[i], found.strength[i]
+        loud, active = strength >= 1.0, own.episode[o] != NEVER
+        onset = loud & ~active
+        again = active & (strength >= self.common.again * self._told[r])
+        rests = t - self._loud[r] >= self._hold_us if found.rests is None else found.rests[i]
+        clear = active & ~loud & rests
+        self._loud[r[loud]] = t[loud]
+        own.episode[o[onset]] = t[onset]
+        speaks = onset | again
+        self._told[r[speaks]] = strength[speaks]
+        self._peak[r[speaks]] = at.value[i[speaks]]
+        for k in np.flatnonzero(speaks | clear).tolist():
+            phase = "onset" if onset[k] else "clear" if clear[k] else "update"
+            yield self._say(int(r[k]), int(own.episode[o[k]]), at, found, int(i[k]), phase)
+        own.episode[o[clear]] = NEVER
 
-    def speaks(self, own: OwnT, found: Strength) -> Bool:
-        """Whether ``tell`` would say something new about each row now (for the back-test)."""
-        again = found.strength >= self.common.again * self._told[own.row]
-        return np.where(self.active(own), again, found.strength >= 1.0)
-
-    def _say(self, own: OwnT, at: Step, found: Strength, i: int, phase: str) -> Detection:
-        r, t = int(own.row[i]), int(at.time_us[i])
+    def _say(self, r: int, episode: int, at: Steps, found: Strength, i: int, phase: str) -> Detection:
+        t, received = int(at.time_us[i]), int(at.received_us[i])
         rule = self.rules[self.metric[r]]
         s = cast(ScalarSettings, rule.settings)
         value, expected = float(at.value[i]), float(found.expected[i])
         reach = float(found.scale[i] * found.limit[i])
         bound = expected + (reach if value >= expected else -reach)
-        episode, received = int(own.episode[i]), int(at.received_us[i])
         features = {
             "strength": round(float(found.strength[i]), 3), "expected": _rounded(expected), "now": value,
             "alarms_per_year": s.alarms_per_year,

@@ -16,9 +16,11 @@ from pydantic import Field
 
 from alerting.detectors.base import Rule
 from alerting.detectors.city_clock import CityClock
-from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
-from alerting.detectors.scalar import Days, ScalarSettings, Step, zeros
-from domain.readings import Float32, Float64
+from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, steady_rate
+from alerting.detectors.rows import Rows64
+from alerting.detectors.scalar import Days, ScalarSettings, zeros
+from alerting.detectors.steps import Steps
+from domain.readings import Bool, Float32, Float64
 
 SLOTS = 48
 SLOT_S = 86_400 / SLOTS
@@ -59,29 +61,40 @@ class Season(Kernel[_Own]):
         self._mean: Float32 = np.zeros((0, 2, SLOTS), np.float32)
         self._days: Float32 = np.zeros((0, 2, SLOTS), np.float32)  # slot-days of values seen
 
-    def judge(self, own: _Own, at: Step) -> Judged:
+    def judge(self, own: _Own, at: Steps) -> Judged:
         """|value - the slot's mean| / mean absolute deviation of that, both from before the value."""
-        r, count, dev = own.row, own.count.astype(np.float64), own.dev
+        value, row = at.laid(at.value), at.per(own.row)
         slot, kind = self.clock.slots(at.time_us, SLOTS)
-        cell, beside = (2 * r + kind) * SLOTS + slot, (2 * r + 1 - kind) * SLOTS + slot
-        means, seen = self._mean.reshape(-1), self._days.reshape(-1)  # the same memory
-        here, days = means[cell].astype(np.float64), seen[cell].astype(np.float64)
-        other, known = means[beside].astype(np.float64), seen[beside] > 0
-        mean = np.where(days > 0, here, np.where(known, other, at.value))
-        apart = at.value - mean
-        least = np.maximum(dev, FLOOR * np.abs(mean))
-        scale = np.maximum(least, TINY)
-        usable = (days + known > 0) & (count > 0)
-        z = np.where(usable, np.abs(apart) / scale, np.nan)
-        reach = np.where((days >= FREE_DAYS) & (dev > 0), CLIP * least, np.inf)
-        pulled = np.minimum(np.maximum(apart, -reach), reach)
+        cell, beside = at.laid((2 * row + kind) * SLOTS + slot), at.laid((2 * row + 1 - kind) * SLOTS + slot)
         # One value stands for its share of the slot: a day of the slot counts one, however many values.
-        part = np.fmin(np.maximum(at.gap_s, 1e-3), SLOT_S) / SLOT_S  # a first value, whose gap is NaN: the slot
-        rate = np.where(days > 0, part / np.minimum(days + part, self.settings.memory_days), 1.0)
-        means[cell] = mean + rate * pulled
-        seen[cell] = days + part
+        # A first value, whose gap is NaN, stands for the slot.
+        share = at.laid(np.fmin(np.maximum(at.gap_s, 1e-3), SLOT_S) / SLOT_S)
+        steady = at.laid(steady_rate(at.gap_s, self.settings.memory_s))
+        means, devs, usable = np.empty(len(value)), np.empty(len(value)), np.empty(len(value), bool)
+        for part in at.rounds():
+            some = own.some(slice(part.stop - part.start))
+            devs[part] = some.dev
+            means[part], usable[part] = self._learn(
+                some, cell[part], beside[part], value[part], share[part], steady[part]
+            )
+        mean, dev = at.back(means), at.back(devs)
+        scale = np.maximum(np.maximum(dev, FLOOR * np.abs(mean)), TINY)
+        return Judged(np.where(at.back(usable), np.abs(at.value - mean) / scale, np.nan), mean, scale)
+
+    def _learn(
+        self, own: _Own, cell: Rows64, beside: Rows64, value: Float64, share: Float64, steady: Float64
+    ) -> tuple[Float64, Bool]:
+        """The slots' means before a value of each row, and where they say something; learns the values."""
+        count, dev = own.count.astype(np.float64), own.dev
+        means, seen = self._mean.reshape(-1), self._days.reshape(-1)  # the same memory
+        days, known = seen[cell].astype(np.float64), seen[beside] > 0
+        mean = np.where(days > 0, means[cell], np.where(known, means[beside], value))
+        usable, apart = (days + known > 0) & (count > 0), value - mean
+        reach = np.where((days >= FREE_DAYS) & (dev > 0), CLIP * np.maximum(dev, FLOOR * np.abs(mean)), np.inf)
+        pulled = np.minimum(np.maximum(apart, -reach), reach)
+        rate = np.where(days > 0, share / np.minimum(days + share, self.settings.memory_days), 1.0)
+        means[cell], seen[cell] = mean + rate * pulled, days + share
         learns = (usable & (days + known >= 1)) | (days > 0)
-        steady = ew_rate(at.gap_s, self.settings.memory_s, count)
-        own.dev += np.where(learns, steady * (np.abs(pulled) - dev), 0.0)
+        dev += np.where(learns, np.fmax(steady, 1.0 / (count + 1.0)) * (np.abs(pulled) - dev), 0.0)
         own.count += learns
-        return Judged(z, mean, scale)
+        return mean, usable

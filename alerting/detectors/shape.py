@@ -19,7 +19,8 @@ from pydantic import Field
 from alerting.detectors.base import Rule
 from alerting.detectors.kernel import TINY, Judged, Kernel, KernelOwn, ew_rate
 from alerting.detectors.rows import Rows64
-from alerting.detectors.scalar import Days, ScalarSettings, Step, zeros
+from alerting.detectors.scalar import Days, ScalarSettings, zeros
+from alerting.detectors.steps import Steps
 from domain.readings import Float64
 
 LAGS = 16
@@ -59,26 +60,35 @@ class Shape(Kernel[KernelOwn]):
         self._near: Float64 = zeros(0)  # mean distance² to the nearest centre
         self._energy: Float64 = zeros(0)  # mean length² of a window
 
-    def judge(self, own: KernelOwn, at: Step) -> Judged:
+    def judge(self, own: KernelOwn, at: Steps) -> Judged:
         """Distance to the nearest centre / its root mean square, once in ``STRIDE`` values; NaN in between."""
-        r, count = own.row, self._count[own.row].astype(np.float64)
-        mean, dev = np.where(count > 0, self._mean[r], at.value), self._dev[r]
-        rate = ew_rate(at.gap_s, self.settings.memory_s, count)
-        apart = at.value - mean
+        value, gap_s = at.laid(at.value), at.laid(at.gap_s)
+        z, mean, scale = np.empty(len(at)), np.empty(len(at)), np.empty(len(at))
+        for part in at.rounds():
+            r = own.row[: part.stop - part.start]
+            z[part], mean[part], scale[part] = self._learn(r, value[part], gap_s[part])
+        return Judged(at.back(z), at.back(mean), at.back(scale))
+
+    def _learn(self, r: Rows64, value: Float64, gap_s: Float64) -> tuple[Float64, Float64, Float64]:
+        """The statistic of a value of each row, the mean and the scatter before it."""
+        count = self._count[r].astype(np.float64)
+        mean, dev = np.where(count > 0, self._mean[r], value), self._dev[r]
+        rate = ew_rate(gap_s, self.settings.memory_s, count)
+        apart = value - mean
         self._mean[r], self._dev[r] = mean + rate * apart, dev + rate * (np.abs(apart) - dev)
         self._count[r] = count + 1
-        gap = ~(at.gap_s <= self.settings.gap_s)  # NaN, before the first value, is one
+        gap = ~(gap_s <= self.settings.gap_s)  # NaN, before the first value, is one
         filled = np.where(gap, 0, self._filled[r]) + 1
         self._filled[r] = filled
         lags = np.roll(self._lags[r], -1, axis=1)
-        lags[:, -1] = at.value
+        lags[:, -1] = value
         self._lags[r] = lags
         z = np.full(len(r), np.nan)
         ready = np.flatnonzero((filled >= LAGS) & (filled % STRIDE == 0) & (dev > 0))
         if len(ready):
             window = lags[ready] - lags[ready].mean(axis=1, keepdims=True)
             z[ready] = self._windowed(r[ready], np.clip(window / dev[ready, None], -20.0, 20.0))
-        return Judged(z, mean, np.maximum(dev, TINY))
+        return z, mean, np.maximum(dev, TINY)
 
     def _windowed(self, r: Rows64, window: Float64) -> Float64:
         """The statistic of one window each; the nearest centre follows it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from domain.readings import Float64
+from domain.readings import Float64, Int64
 
 SHARE = 0.02
 """The share of values beyond the quantile at which the tail begins."""
@@ -25,6 +25,10 @@ PRIOR_COUNT = 4.0
 FORGET = 0.01
 SHAPE_MAX = 0.4
 YEAR_S = 365.25 * 86_400
+SETTLED = round((1.0 / STEP - 1.0) / SHARE)
+"""Values from which a step has its final size."""
+_STEPS = np.concatenate([[0.0], np.cumsum(1.0 / (1.0 + SHARE * np.arange(SETTLED)))])
+"""The sum of the first steps' sizes."""
 
 
 def tail_limit(q: Float64, mean: Float64, square: Float64, share: Float64) -> Float64:
@@ -45,6 +49,23 @@ def quantile_step(q: Float64, z: Float64, seen: Float64) -> Float64:
     # A step up never passes the value that caused it; a quantile of 0 has no steps and takes the value.
     moved = np.where(over, np.where(q > 0, np.minimum(moved, z), z), moved)
     return np.where(warm, np.maximum(q, z), moved)
+
+
+def fallen(q: Float64, seen: Float64, since: Float64 | Int64) -> Float64:
+    """What is left of a quantile after the ``since`` values before value number ``seen``, which it was not below.
+
+    Each value that it is not below lowers it by the same share, but for a young series. So it
+    need not be touched with each: how many there were since says where it is.
+    """
+    first = seen - since
+    if not len(first) or first.min() >= SETTLED:
+        steps = STEP * (seen - first)
+    elif seen.max() <= SETTLED:
+        steps = _STEPS[seen.astype(np.intp)] - _STEPS[first.astype(np.intp)]
+    else:
+        young = [_STEPS[np.minimum(n, SETTLED).astype(np.intp)] for n in (seen, first)]
+        steps = young[0] - young[1] + STEP * (np.maximum(seen, SETTLED) - np.maximum(first, SETTLED))
+    return np.asarray(q * np.exp(steps * (-SHARE / (1.0 - SHARE))))
 
 
 def excess_step(

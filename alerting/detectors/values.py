@@ -1,15 +1,18 @@
-"""The values of a block that a detector of one metric judges: chosen, in order, and split into rounds. Pure."""
+"""The values of a block that a detector of one metric judges: chosen, and in order. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from alerting.detectors.rows import Rows64
+from alerting.detectors.rows import Rows64, newer
 from domain.readings import Bool, Float64, Int64, SeriesRows
 from domain.sorting import begins, order_by
+
+Column = TypeVar("Column", bound=NDArray[Any])
 
 
 class Values(NamedTuple):
@@ -36,27 +39,45 @@ class Values(NamedTuple):
         """Whether no row has two."""
         return bool(np.count_nonzero(self.first) == len(self.first))
 
-    def rounds(self) -> Iterator[Values]:
-        """Each row's first value, then each one's second, and so on.
+    def newer(self, newest_us: Int64) -> Values:
+        """Without what is not newer than all before it of its row; ``newest_us (n,)``: before the block.
 
-        Rows stand by how many values they have, most first: a round's are the first of those of the one before.
+        A companion's values stay.
         """
-        start = np.flatnonzero(self.first)
-        length = np.diff(np.append(start, len(self.first)))
-        order = np.argsort(-length, kind="stable")
-        start, length = start[order], length[order]
-        heads = len(length) - np.searchsorted(length[::-1], np.arange(1, length[0] + 1))
-        ends = np.cumsum(heads)
-        place = start[np.arange(ends[-1]) - np.repeat(ends - heads, heads)]
-        laid = self.take(place + np.repeat(np.arange(len(heads)), heads))
-        for end, n in zip(ends.tolist(), heads.tolist(), strict=True):
-            yield laid.take(slice(end - n, end))
+        if self.judged is None:
+            fresh = newer(self.first, self.time_us, newest_us)
+        else:
+            fresh, own = ~self.judged, np.flatnonzero(self.judged)
+            fresh[own] = newer(begins(self.row[own]), self.time_us[own], newest_us[own])
+        if np.count_nonzero(fresh) == len(fresh):
+            return self
+        some = self.take(np.flatnonzero(fresh))
+        return some._replace(first=begins(some.row))
 
 
-def joined(parts: Sequence[Values]) -> Values:
+def alone(rows: SeriesRows, row: Rows64, spans: Sequence[slice]) -> Values | None:
+    """The finite values of some spans, one after the other, of the rows ``row``; None = none."""
+    if not len(row):
+        return None
+    time_us, received_us = _of(rows.time_us, spans), _of(rows.received_us, spans)
+    values = Values(row, time_us, _of(rows.value, spans), received_us, _of(rows.first, spans), None)
+    finite = np.isfinite(values.value)
+    if np.count_nonzero(finite) == len(finite):  # nearly always: nothing is copied
+        return values
+    values = values.take(np.flatnonzero(finite))
+    return values._replace(first=begins(values.row)) if len(values.row) else None
+
+
+def _of(column: Column, spans: Sequence[slice]) -> Column:
+    if len(spans) == 1:
+        return column[spans[0]]  # type: ignore[return-value]
+    return np.concatenate([column[span] for span in spans])  # type: ignore[return-value]
+
+
+def joined(parts: Sequence[Values]) -> Values | None:
     """One after the other; no row is in two of them."""
-    if len(parts) == 1:
-        return parts[0]
+    if len(parts) < 2:
+        return parts[0] if parts else None
     row, time_us, value, received_us, first, judged = zip(*parts, strict=True)
     own = None
     if any(column is not None for column in judged):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from alerting.detectors.catalogue import DETECTORS
 from alerting.detectors.scalar import ScalarDetector
-from alerting.detectors.tail import SHARE, excess_step, quantile_step, tail_limit
+from alerting.detectors.tail import SHARE, excess_step, fallen, quantile_step, tail_limit
+from alerting.detectors.values import Values
 from alerting.rules import parse_rule
 from domain.alerts import Detection
 from domain.readings import Readings
@@ -166,12 +167,13 @@ def test_the_wanted_number_of_alarms_is_about_what_comes(wanted: float) -> None:
     rng = np.random.default_rng(4)
     sensors, hours = 300, 24 * 365
     d = detector("level", alarms_per_year=wanted, limit_min=0.1, hold_off_s=0, memory_s=30 * 86_400)
-    own = d.own(d.row_of(np.arange(1, sensors + 1, dtype=np.int32)))
+    row, first = d.row_of(np.arange(1, sensors + 1, dtype=np.int32)), np.ones(sensors, bool)
     onsets = 0
     for hour in range(hours):
         time_us = np.full(sensors, T0 + hour * HOUR * S, np.int64)
-        step = d.step_of(own, time_us, rng.normal(0, 1, sensors), time_us)
-        onsets += sum(x.phase == "onset" for x in d.tell(own, step, d.measure(own, step)) if hour > 1_000)
+        taken = d.take(Values(row, time_us, rng.normal(0, 1, sensors), time_us, first, None))
+        assert taken is not None
+        onsets += sum(x.phase == "onset" for x in taken.said if hour > 1_000)
     per_year = onsets / sensors * hours / (hours - 1_000)
     assert wanted / 4 < per_year < wanted * 4
 
@@ -191,6 +193,34 @@ def test_the_quantile_follows_a_stationary_series() -> None:
     for seen in range(4_000):
         q = quantile_step(q, np.abs(rng.normal(size=200)), np.full(200, float(seen)))
     assert np.median(q) == pytest.approx(2.33, rel=0.06)
+
+
+@pytest.mark.parametrize("seen", [60, 2_400, 2_449, 100_000])
+def test_a_quantile_that_is_not_touched_has_fallen_as_if_it_were(seen: int) -> None:
+    q = np.array([3.0])
+    for n in range(100):
+        left = fallen(np.array([3.0]), np.array([float(seen + n)]), np.array([n]))
+        assert left[0] == pytest.approx(q[0], rel=1e-12)
+        mixed = fallen(np.array([3.0, 1.0]), np.array([float(seen + n), 1e6]), np.array([n, 4]))
+        assert mixed[0] == left[0], "whatever the age of those beside it"
+        q = quantile_step(q, np.zeros(1), np.full(1, float(seen + n)))
+
+
+def test_a_quantile_falls_on_when_its_count_of_values_is_full() -> None:
+    full = np.array([float(np.float32(1 << 24))])
+    assert fallen(np.ones(1), full, np.array([1_000])) == fallen(np.ones(1), full - 5e6, np.array([1_000]))
+
+
+def test_a_memory_from_when_each_value_touched_the_quantile_is_taken_up() -> None:
+    r = awkward(8)
+    first, second = detector("level", limit_min=1.0), detector("level", limit_min=1.0)
+    first.feed(r, KEYS)
+    saved = first.snapshot()
+    del saved["_since"]
+    second.load(saved)
+    taken = second.snapshot()
+    np.testing.assert_array_equal(taken["_tail_q"], saved["_tail_q"])
+    assert taken["_since"].tolist() == [0, 0, 0]
 
 
 def test_excess_moments_match_the_naive_reference() -> None:

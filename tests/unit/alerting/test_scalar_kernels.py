@@ -17,7 +17,9 @@ from alerting.detectors.drift import Drift
 from alerting.detectors.kernel import Judged, Kernel
 from alerting.detectors.scalar import ScalarDetector
 from alerting.detectors.season import Season
+from alerting.detectors.steps import Steps
 from alerting.detectors.threshold import Threshold
+from alerting.detectors.values import Values
 from alerting.dispatch.windows import Calendar
 from domain.clock import to_us
 from tests.unit.alerting.blocks import SMOKE, T0, TEMPERATURE, S, default_rule, readings
@@ -29,17 +31,18 @@ DAY = 86_400
 def judged(d: ScalarDetector[Any], time_us: int, value: float, device: int = 1) -> Judged:
     """The kernel's word on one value."""
     assert isinstance(d, Kernel)
-    own, at = d.own(d.row_of(np.array([device], np.int32))), np.array([time_us], np.int64)
-    word: Judged = d.judge(own, d.step_of(own, at, np.array([value]), at))
+    row, at = d.row_of(np.array([device], np.int32)), np.array([time_us], np.int64)
+    steps = Steps(Values(row, at, np.array([value]), at, np.ones(1, bool), None))
+    own = d.own(row)
+    d.begin(own, steps)
+    word: Judged = d.judge(own, steps)
     d.keep(own)
     return word
 
 
 def statistics(d: ScalarDetector[Any], values: NDArray[Any], every_s: float, device: int = 1) -> list[float]:
     """The kernel's z of each value."""
-    return [
-        float(judged(d, T0 + round(i * every_s * S), v, device).z[0]) for i, v in enumerate(values.tolist())
-    ]
+    return [float(judged(d, T0 + round(i * every_s * S), v, device).z[0]) for i, v in enumerate(values.tolist())]
 
 
 def test_level_matches_the_naive_reference() -> None:
