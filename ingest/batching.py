@@ -3,7 +3,7 @@
 ``assemble`` and ``lay_out`` make the columns once all devices and metrics have keys;
 ``mark_late`` compares them with what came before. ``part`` makes the same columns
 for some of the messages, so that one the database will not take can be found and
-put aside.
+put aside, and ``lanes`` for several transactions at once.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ must not make a fire late. Types are hashed to so many series, so that senders c
 READINGS_SERIES_OFFSET = 4
 """Series numbers 1..3 of a device are its packets, positions and camera events; its metrics follow."""
 
+LANE_ROWS = 4_000
+"""Readings of a part that is worth a transaction of its own."""
+
 Keys = Mapping[tuple[str, str | None], int]
 """(id, run) of a device → its key."""
 
@@ -65,20 +68,28 @@ class Rows:
         """The rows of some messages only (indices into ``decoded``), with their lateness as it was found."""
         place = {old: new for new, old in enumerate(wanted)}
         r = self.readings
-        mask = np.isin(self.readings_message, np.array(wanted, dtype=np.int32))
+        message = np.full(len(self.decoded), -1, dtype=np.int32)
+        message[list(wanted)] = np.arange(len(wanted), dtype=np.int32)
+        message = message[self.readings_message]
+        mask = message >= 0
         return Rows(
             decoded=[self.decoded[index] for index in wanted],
             device=self.device[list(wanted)],
-            readings=Readings(
-                r.device[mask], r.metric[mask], r.time_us[mask], r.value[mask], r.seq[mask], r.received_us[mask],
-                r.late[mask],
-            ),
-            readings_message=np.array([place[m] for m in self.readings_message[mask].tolist()], dtype=np.int32),
+            readings=r.take(mask),
+            readings_message=message[mask],
             packets=[(place[m], *row) for m, *row in self.packets if m in place],  # type: ignore[misc]
             statuses=[(place[m], status) for m, status in self.statuses if m in place],
             camera_events=[(place[m], event) for m, event in self.camera_events if m in place],
             positions=[(place[m], position) for m, position in self.positions if m in place],
         )  # fmt: skip
+
+    def lanes(self, count: int) -> list[Rows]:
+        """Itself, or when it is large up to ``count`` parts, each with all messages of its devices."""
+        count = min(count, len(self.readings) // LANE_ROWS)
+        if count < 2:
+            return [self]
+        wanted = [np.flatnonzero(self.device % count == lane).tolist() for lane in range(count)]
+        return [self.part(messages) for messages in wanted if messages]
 
     def block(self, committed_us: int) -> Block:
         """What detectors and live feeds see of this commit."""

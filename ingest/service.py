@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -70,15 +70,16 @@ class _Committed:
 
 
 class IngestService:
-    """Joins a source, decoding, registry and store; ``sink`` gets every committed block.
+    """Joins a source, decoding, registry and stores; ``sink`` gets every committed block.
 
+    ``stores``: connections on which the parts of a large batch are written at the same time.
     ``translate``: reads what is refused for its topic, other vendors' messages.
     """
 
     def __init__(
         self,
         source: Source[Any],
-        store: IngestStore,
+        stores: Sequence[IngestStore],
         registry: Registry,
         rules: Rules,
         sink: Sink,
@@ -88,7 +89,7 @@ class IngestService:
     ) -> None:
         self._source = source
         self._translate = translate
-        self._store = store
+        self._stores = stores
         self._registry = registry
         self._rules = rules
         self._sink = sink
@@ -218,21 +219,41 @@ class IngestService:
         unknown = self._timeliness.unknown(*series_of(rows))
         if unknown:
             clock_us = {int(key): d.clock_us for key, d in zip(rows.device, rows.decoded, strict=True)}
-            for device, series, newest_us in await self._until_it_works(lambda: self._store.floors(unknown)):
+            for device, series, newest_us in await self._until_it_works(lambda: self._stores[0].floors(unknown)):
                 self._timeliness.set_floor(device, series, min(newest_us, clock_us[device]))
         mark_late(rows, self._timeliness)
         return rows, broken
 
     async def _commit(self, rows: Rows, refused: Sequence[Refusal], account: Account) -> Sequence[Refusal]:
-        """Store rows and refusals; what the database will never take becomes a refusal. Returns all of these."""
+        """Store rows and refusals, a large batch in several transactions. Returns all refusals."""
+        lanes = rows.lanes(len(self._stores))
+        if len(lanes) == 1:
+            return await self._commit_in(self._stores[0], rows, refused, account)
+        shares = [refused, *([()] * (len(lanes) - 1))]
+        done = await asyncio.gather(
+            *(
+                self._commit_in(store, lane, share, account)
+                for store, lane, share in zip(self._stores, lanes, shares, strict=False)
+            ),
+            return_exceptions=True,  # none is left at work when another has failed
+        )
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+        return [refusal for result in done for refusal in cast(Sequence[Refusal], result)]
+
+    async def _commit_in(
+        self, store: IngestStore, rows: Rows, refused: Sequence[Refusal], account: Account
+    ) -> Sequence[Refusal]:
+        """In one transaction; what the database will never take becomes a refusal. Returns all refusals."""
         try:
             with metrics.STORE_SECONDS.time():
-                stored = await self._until_it_works(lambda: self._store.write(rows, refused, account))
+                stored = await self._until_it_works(lambda: store.write(rows, refused, account))
         except PayloadError as error:
             if len(rows.decoded) == 0:
                 raise
             log.error("the database refuses a batch of %d messages: %s", len(rows.decoded), error.detail)
-            return await self._put_aside(rows, refused, account, error)
+            return await self._put_aside(store, rows, refused, account, error)
         metrics.STORED.inc(stored.readings + stored.packets + stored.positions)
         metrics.DUPLICATES.inc(int(np.count_nonzero(~stored.message_stored)))
         for refusal in refused:
@@ -240,15 +261,15 @@ class IngestService:
         return refused
 
     async def _put_aside(
-        self, rows: Rows, refused: Sequence[Refusal], account: Account, why: PayloadError
+        self, store: IngestStore, rows: Rows, refused: Sequence[Refusal], account: Account, why: PayloadError
     ) -> Sequence[Refusal]:
         n = len(rows.decoded)
         if n == 1:
             d = rows.decoded[0]
             refusal = Refusal(d.message, d.topic.device_id, d.topic.run, why.reason, why.detail)
-            return await self._commit(rows.part([]), [*refused, refusal], account)
-        first = await self._commit(rows.part(range(n // 2)), refused, account)
-        return [*first, *await self._commit(rows.part(range(n // 2, n)), [], account)]
+            return await self._commit_in(store, rows.part([]), [*refused, refusal], account)
+        first = await self._commit_in(store, rows.part(range(n // 2)), refused, account)
+        return [*first, *await self._commit_in(store, rows.part(range(n // 2, n)), [], account)]
 
     # ------------------------------------------------------------ detect and acknowledge
 

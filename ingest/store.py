@@ -122,7 +122,7 @@ class Stored:
 
 
 class IngestStore:
-    """The writer's dedicated connection; it is replaced when it breaks.
+    """A dedicated connection of the writer; it is replaced when it breaks.
 
     ``horizon``: up to where readings are rolled up; a commit marks what it adds before that.
     """

@@ -64,6 +64,9 @@ class Settings(BaseModel):
     )
     auto_register: bool = Field(False, description="unknown devices: register them, or quarantine")
     runs_as_live: bool = Field(False, description="whether runs may act as live traffic (demo, test homes)")
+    ingest_connections: int = Field(
+        2, ge=1, le=8, description="database connections on which a large batch is written at the same time"
+    )
     adapters: dict[str, str] = Field({}, description="other vendors' topics: filter=adapter, …")
     frigate_url: str = Field("", description="address of Frigate's HTTP interface, for its pictures; empty = none")
     hooks: tuple[str, ...] = Field(HOOKS, description="adapters open under POST /api/v1/hooks/{adapter}")

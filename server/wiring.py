@@ -178,9 +178,10 @@ async def build(
             rules = Rules(ZoneInfo(settings.timezone), settings.auto_register, settings.runs_as_live)
             horizon = Horizon()
             rollups = RollupService(RollupStore(pool), horizon, now_us)
-            store = IngestStore(database_url, horizon)
-            opened.push_async_callback(store.close)
-            ingest = IngestService(session, store, registry, rules, sink, translate=translation)
+            stores = [IngestStore(database_url, horizon) for _ in range(settings.ingest_connections)]
+            for store in stores:
+                opened.push_async_callback(store.close)
+            ingest = IngestService(session, stores, registry, rules, sink, translate=translation)
             hooks = HookPorts(HookIntake(ingest, now_us), frozenset(settings.hooks), settings.hook_secrets)
             quarantine = QuarantineReplay(QuarantineStore(pool), partial(ingest.submit, came_by="quarantine"))
             parts += [

@@ -1,15 +1,15 @@
 """Up to where readings are rolled, as the writer must know it: what comes in before that is marked.
 
-No commit is under way while the horizon moves or marks are forgotten (``standing``), so
-a roll or a recomputation that begins afterwards sees every row that was not marked.
+No commit is under way while the horizon moves or marks are forgotten (``standing``; several
+commits may be), so a roll or a recomputation that begins afterwards sees every row that was not marked.
 The rest is pure: columns in, columns out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,26 +44,51 @@ class Horizon:
         self._at_us = NEVER
         self._newest: Int64 = np.full(1024, NEVER, dtype=np.int64)
         self._marked: set[int] = set()
-        self._lock = asyncio.Lock()
+        self._under_way, self._moving = 0, 0
+        self._changed = asyncio.Condition()
 
     @property
     def at_us(self) -> int:
         """Rows before this time are marked; NEVER until the first ``move``: nothing is."""
         return self._at_us
 
-    def standing(self) -> AbstractAsyncContextManager[None]:
-        """A commit, from its marks to its end, holds this; so does whoever moves or forgets."""
-        return self._lock
+    @asynccontextmanager
+    async def standing(self) -> AsyncIterator[None]:
+        """A commit, from its marks to its end, is within this."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._moving)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            await asyncio.shield(self._tell())
+
+    @asynccontextmanager
+    async def _still(self) -> AsyncIterator[None]:
+        """No commit is under way, and none begins."""
+        async with self._changed:
+            self._moving += 1
+            try:
+                await self._changed.wait_for(lambda: not self._under_way)
+                yield
+            finally:
+                self._moving -= 1
+                self._changed.notify_all()
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     async def move(self, at_us: int) -> None:
         """From now on rows before ``at_us`` are marked; returns once all unmarked ones are committed."""
-        async with self.standing():
+        async with self._still():
             self._at_us = max(self._at_us, at_us)
 
     async def forget(self, pairs: Iterable[tuple[int, int]]) -> None:
         """These (device, hour_us) are about to be recomputed: what comes from now on marks them again."""
         codes = {code_of(device, hour_us) for device, hour_us in pairs}
-        async with self.standing():
+        async with self._still():
             self._marked -= codes
 
     def marks(self, readings: Readings) -> Marks:

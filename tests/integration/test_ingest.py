@@ -81,7 +81,7 @@ async def running_ingest(
         broker.url, client_id, (*SUBSCRIPTIONS, *adapters.filters), retained_filters=adapters.retained_filters,
         now_us=lambda: int((clock_s() if clock_s else now_s) * 1e6),
     )  # fmt: skip
-    store = IngestStore(url)
+    stores = [IngestStore(url), IngestStore(url)]
     registry = Registry(pool)
     await registry.load()
     blocks: list[Block] = []
@@ -90,14 +90,15 @@ async def running_ingest(
         blocks.append(block)
 
     translation = Translation(adapters, session.publish)
-    service = IngestService(session, store, registry, rules, sink or keep, translate=translation)
+    service = IngestService(session, stores, registry, rules, sink or keep, translate=translation)
     tasks = [asyncio.create_task(work) for work in (session.run(), service.run(), registry.follow(url))]
     try:
         await session.wait_connected(10)
         yield Running(pool, session, service, registry, blocks, client_id)
     finally:
         await ended(*tasks)
-        await store.close()
+        for store in stores:
+            await store.close()
         broken = [task.exception() for task in tasks if not task.cancelled()]
         assert not broken, f"a part ended by itself: {broken!r}"
 

@@ -5,7 +5,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pytest
 
+from ingest import batching
 from ingest.batching import Rows, assemble, mark_late, series_of
 from ingest.ledger import Account
 from ingest.messages import Message, Refusal, Rules, decode, metric_names
@@ -97,6 +99,20 @@ def test_a_part_of_a_batch_keeps_its_rows_and_their_lateness() -> None:
     assert part.readings_message.tolist() == [1]
     assert [index for index, _ in part.positions] == [0]
     assert rows.part([]).device.tolist() == []
+
+
+def test_a_lane_of_a_large_batch_has_all_messages_of_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = [message(f"sensors/{name}/readings", reading(NOW_S + i, t_c=i)) for i, name in enumerate("ABAABA")]
+    rows, _ = rows_of(*sent)
+    assert rows.lanes(2) == [rows], "small"
+    monkeypatch.setattr(batching, "LANE_ROWS", 2)
+    assert rows.lanes(1) == [rows]
+    lanes = rows.lanes(2)
+    assert [set(lane.device.tolist()) for lane in lanes] == [{2}, {1}]
+    assert [lane.readings.value.tolist() for lane in lanes] == [[1.0, 4.0], [0.0, 2.0, 3.0, 5.0]]
+    assert [lane.readings_message.tolist() for lane in lanes] == [[0, 1], [0, 1, 2, 3]]
+    alone, _ = rows_of(*(message("sensors/A/readings", reading(NOW_S + i, t_c=1.0)) for i in range(4)))
+    assert len(alone.lanes(2)) == 1, "an empty lane is none"
 
 
 def test_what_a_batch_asks_of_the_registry() -> None:

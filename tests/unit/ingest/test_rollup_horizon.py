@@ -73,6 +73,33 @@ async def test_the_horizon_moves_when_no_commit_is_under_way() -> None:
     assert horizon.at_us == T0_US, "it never goes back"
 
 
+async def test_commits_stand_side_by_side_and_wait_while_the_horizon_moves() -> None:
+    horizon, order = Horizon(), []
+
+    async def commit(name: str, may_end: asyncio.Event) -> None:
+        async with horizon.standing():
+            order.append(f"{name} begins")
+            await may_end.wait()
+            order.append(f"{name} ends")
+
+    ends = asyncio.Event()
+    first, second = (asyncio.create_task(commit(name, ends)) for name in ("one", "two"))
+    await asyncio.sleep(0)
+    moving = asyncio.create_task(horizon.move(T0_US))
+    await asyncio.sleep(0)
+    third = asyncio.create_task(commit("three", ends))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert order == ["one begins", "two begins"]
+    second.cancel()
+    await asyncio.wait({second})
+    assert not moving.done()
+    ends.set()
+    await moving
+    await asyncio.gather(first, third)
+    assert order == ["one begins", "two begins", "one ends", "three begins", "three ends"]
+
+
 def test_devices_are_active_as_long_as_their_newest_reading_may_not_be_rolled() -> None:
     horizon = Horizon()
     horizon.marks(readings((1, T0_US + 5), (1, T0_US), (5000, T0_US + MINUTE_US)))
