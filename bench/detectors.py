@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -148,14 +148,13 @@ ALARM = np.full(len(CALM), 20.0)
 """A value that is over a default level for half of the metrics."""
 
 
-def city_blocks(size: int, devices: int, level: Float64) -> Iterator[Readings]:
+def city_blocks(size: int, devices: int, level: Float64, position: int = 0) -> Iterator[Readings]:
     """Endless blocks in which each device sends its one metric each five minutes, noisy, in any order.
 
-    ``level``: the metrics' usual values by key, from key 1.
+    ``level``: the metrics' usual values by key, from key 1; ``position``: values before the first.
     """
     rng = np.random.default_rng(2)
     pool, order = rng.normal(1.0, 0.015, 1 << 16), rng.permutation(devices)
-    position = 0
     while True:
         number = position + np.arange(size)
         at = (T0 + number // devices * 300_000_000).astype(np.int64)
@@ -195,10 +194,9 @@ def scalar_rule(name: str) -> Rule:
 def scalars_table(seconds: float) -> None:
     """Each scalar detector alone on one metric, once it has learnt."""
     for name in SCALARS:
-        for size in (200, 5000):
-            made, names = DETECTORS[name].make(scalar_rule(name), device), {"value": 1}
-            learn: Callable[[Block], object] = partial(made.detect, metrics=names)
-            measure_learnt(f"{name}, learnt", size, learn, np.full(2, 20.0), seconds)
+        made, names = DETECTORS[name].make(scalar_rule(name), device), {"value": 1}
+        learn: Callable[[Block], object] = partial(made.detect, metrics=names)
+        measure_learnt(f"{name}, learnt", (200, 5000), learn, np.full(2, 20.0), seconds)
 
 
 def city_table(seconds: float) -> None:
@@ -211,13 +209,12 @@ def city_table(seconds: float) -> None:
     parts = {f"{name}, its default rules": [r for r in rules if r.detector == name] for name in alone}
     parts["default rules of values"] = [rule for rule in rules if rule.detector in SCALARS]
     parts["ALL default rules, device faults too"] = rules
+    sizes = (200, 5000, 20_000)
     for words, some in parts.items():
-        for size in (200, 5000, 20_000):
-            bank = DetectorBank(some, device, lambda: SCALAR_METRICS)
-            measure_learnt(f"{words}, calm", size, bank.feed, CALM, seconds)
-    for size in (200, 5000, 20_000):
-        bank = DetectorBank(rules, device, lambda: SCALAR_METRICS)
-        measure_learnt("ALL default rules, half the metrics in alarm", size, bank.feed, ALARM, seconds)
+        bank = DetectorBank(some, device, lambda: SCALAR_METRICS)
+        measure_learnt(f"{words}, calm", sizes, bank.feed, CALM, seconds)
+    bank = DetectorBank(rules, device, lambda: SCALAR_METRICS)
+    measure_learnt("ALL default rules, half the metrics in alarm", sizes, bank.feed, ALARM, seconds)
     for size in (6_000, 20_000):
         bank = DetectorBank(rules, device, lambda: SCALAR_METRICS)
         lists = list_blocks(size, 1_000, CALM)
@@ -226,17 +223,22 @@ def city_table(seconds: float) -> None:
         measure(f"ALL default rules, lists of {LIST}", size, 1, "values", given(bank.feed, lists), seconds)
 
 
+WEEK = 7 * 24 * 12
+"""Values of a device in a week: by then every default rule has learnt."""
+
+
 def measure_learnt(
-    name: str, size: int, feed: Callable[[Block], object], level: Float64, seconds: float
+    name: str, sizes: Sequence[int], feed: Callable[[Block], object], level: Float64, seconds: float
 ) -> None:
-    """Five hours of a city in large blocks, then the clock."""
-    learnt = city_blocks(5000, DEVICES, level)
-    for _ in range(60 * DEVICES // 5000):
+    """A week of a city in large blocks, then the clock, for blocks of each size."""
+    learnt = city_blocks(20_000, DEVICES, level)
+    for _ in range(WEEK * DEVICES // 20_000):
         feed(Block(next(learnt), (), (), (), (), 0))
-    blocks = city_blocks(size, DEVICES, level)
-    for _ in range(60 * DEVICES // size):
-        next(blocks)
-    measure(name, size, 1, "values", given(feed, blocks), seconds)
+    begin = WEEK
+    for size in sizes:
+        blocks = city_blocks(size, DEVICES, level, begin * DEVICES)
+        measure(name, size, 1, "values", given(feed, blocks), seconds)
+        begin += WEEK
 
 
 def given(feed: Callable[[Block], object], blocks: Iterator[Readings]) -> Callable[[], object]:

@@ -66,8 +66,9 @@ class ClockSkew(DeviceState):
     """One rule over all devices that send readings or waveforms."""
 
     FIELDS: ClassVar = {
-        "_newest": NEVER, "_moved": NEVER, "_repeats": 0, "_looked": NEVER, "_far": 0, "_skew": 0,
-        "_least": 0, "_least_at": NEVER, "_leasts": 0, "_times": 0, "_hours_n": 0, "_state": 0, "_episode": 0,
+        "_newest": NEVER, "_moved": NEVER, "_repeats": 0, "_repeated": NEVER, "_looked": NEVER,
+        "_far": 0, "_skew": 0, "_least": 0, "_least_at": NEVER, "_leasts": 0, "_times": 0, "_hours_n": 0,
+        "_state": 0, "_episode": 0,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -78,7 +79,8 @@ class ClockSkew(DeviceState):
         self._every_us, self._stopped_us = round(s.every_s * 1e6), round(s.stopped_s * 1e6)
         self._newest: Int64 = np.zeros(0, np.int64)
         self._moved: Int64 = np.zeros(0, np.int64)  # arrival of the first message with the newest time
-        self._repeats: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._repeats: NDArray[np.int32] = np.zeros(0, np.int32)  # of the time that was last repeated
+        self._repeated: Int64 = np.zeros(0, np.int64)
         self._looked: Int64 = np.zeros(0, np.int64)
         self._far: NDArray[np.int32] = np.zeros(0, np.int32)  # so many in a row lay far from zero
         self._skew: Float64 = np.zeros((0, KEPT))  # s, of the last of those
@@ -111,11 +113,12 @@ class ClockSkew(DeviceState):
         moves, again = t > newest, np.flatnonzero(t == newest)
         forth = places(moves)
         r = row[forth]
-        self._newest[r], self._moved[r], self._repeats[r] = t[forth], received[forth], 0
+        self._newest[r], self._moved[r] = t[forth], received[forth]
         stopped = np.zeros(len(row), bool)
         if len(again):
             r = row[again]
-            self._repeats[r] += 1
+            self._repeats[r] = np.where(self._repeated[r] == t[again], self._repeats[r], 0) + 1
+            self._repeated[r] = t[again]
             stopped[again] = (self._repeats[r] >= 5) & (received[again] - self._moved[r] >= self._stopped_us)
         look = moves & (received - self._looked[row] >= self._every_us)
         if len(again):

@@ -48,6 +48,9 @@ PHYSICAL: Mapping[str, tuple[float, float]] = {
 }  # fmt: skip
 
 
+NOTHING: tuple[Readings | None, Bool] = None, np.zeros(0, bool)
+
+
 class PhysicalRangeSettings(RuleSettings):
     """``ranges``: metric to lowest and highest, beside and over the table; ``n``: in a row, either way."""
 
@@ -83,9 +86,12 @@ class PhysicalRange(SeriesFaults):
         self._low: Float64 = np.zeros(0)
         self._high: Float64 = np.zeros(0)
         self._known = (0, 0)
+        self._asked = NOTHING
 
     def impossible(self, readings: Readings, metrics: Mapping[str, int]) -> Bool:
-        """Which rows ``(n,)`` are no measurement."""
+        """Which rows ``(n,)`` are no measurement; asked once more of the same ones, as before."""
+        if readings is self._asked[0]:
+            return self._asked[1]
         if not len(readings):
             return np.zeros(0, bool)
         size = 1 + max(int(readings.metric.max()), *metrics.values(), -1)
@@ -95,7 +101,9 @@ class PhysicalRange(SeriesFaults):
                 self._low[key], self._high[key] = self._ranges.get(name, (-np.inf, np.inf))
             self._known = (len(metrics), size)
         of, v = readings.metric, readings.value
-        return np.asarray((v < self._low[of]) | (v > self._high[of]))
+        wrong = np.asarray((v < self._low[of]) | (v > self._high[of]))
+        self._asked = readings, wrong
+        return wrong
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings; series that are and were in range cost one comparison."""
@@ -103,6 +111,7 @@ class PhysicalRange(SeriesFaults):
         if len(r) == 0:
             return []
         wrong = self.impossible(r, metrics)
+        self._asked = NOTHING
         if not wrong.any() and len(self) == 0:
             return []
         # Only series that were wrong once have a row; from then on all their readings count.

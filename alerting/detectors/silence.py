@@ -157,14 +157,21 @@ class Silence(DeviceState):
         before = self._last[row]
         gap_s = (at_us - before) / 1e6
         gap_s[before == NEVER] = 0.0
-        active = self._active[row]
-        usual = steady & ~(active | self._explained[row])
-        typical = np.maximum(gap_s, np.exp(-gap_s / FORGET_S) * self._typical[row])
-        self._typical[row] = np.where(usual, typical, self._typical[row])
-        new = self._met[row] == NEVER
+        typical = np.exp(-gap_s / FORGET_S) * self._typical[row]
+        np.maximum(typical, gap_s, out=typical)
+        new = np.flatnonzero(self._met[row] == NEVER)
         self._met[row[new]] = at_us[new]
-        self._n[row] += steady
+        count = self._n[row]
+        counts = np.flatnonzero(steady & (count < self.settings.learn_n))  # more need not be known
+        self._n[row[counts]] = count[counts] + 1
         self._last[row] = at_us
+        flags = self._active, self._explained, self._offline
+        if not any(np.count_nonzero(flag) for flag in flags) and np.count_nonzero(steady) == len(steady):
+            self._typical[row] = typical
+            return
+        active = self._active[row]
+        usual = np.flatnonzero(steady & ~(active | self._explained[row]))
+        self._typical[row[usual]] = typical[usual]
         self._explained[row] = self._offline[row] = False
         back = np.flatnonzero(active)
         self._active[row[back]] = False

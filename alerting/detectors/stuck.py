@@ -21,7 +21,7 @@ from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
 from alerting.detectors.faults import SeriesFaults, Sign, names_of
-from alerting.detectors.rows import NEVER, Rows64, places
+from alerting.detectors.rows import NEVER, Rows64
 from domain.alerts import Detection
 from domain.readings import Block, Bool, Float64, Int64, Readings, SeriesRows
 
@@ -81,10 +81,11 @@ class Stuck(SeriesFaults):
         slow = (run >= self.settings.n_min) & (t - since >= self._us_min)
         slow |= self._active[row] | (t <= self._newest[row])
         ends = ~(same | np.isnan(last) | slow)
-        ended = places(ends)
-        r = row[ended]
-        self._longest[r] = np.maximum(self._longest[r], before[ended])
-        self._changes[r] += 1
+        longer = np.flatnonzero(ends & (before > self._longest[row]))
+        self._longest[row[longer]] = before[longer]
+        changes = self._changes[row]
+        moves = np.flatnonzero(ends & (changes < self.settings.changes_min))  # more need not be known
+        self._changes[row[moves]] = changes[moves] + 1
         if slow.any():
             fine = ~slow
             row, v, t, run, since = row[fine], v[fine], t[fine], run[fine], since[fine]
@@ -114,6 +115,7 @@ class Stuck(SeriesFaults):
         ended = np.where(first, self._run[row], np.concatenate([[0], run[:-1]]))
         np.maximum.at(self._longest, row[ends], ended[ends])
         np.add.at(self._changes, row[ends], 1)
+        self._changes[row[ends]] = np.minimum(self._changes[row[ends]], self.settings.changes_min)
         final = np.concatenate([first[1:], [True]]) & ~slow
         r = row[final]
         self._last[r], self._newest[r], self._run[r], self._since[r] = v[final], t[final], run[final], since[final]
@@ -129,7 +131,7 @@ class Stuck(SeriesFaults):
                 continue
             same = v == self._last[r]
             if not same and not np.isnan(self._last[r]):
-                self._changes[r] += 1
+                self._changes[r] = min(self._changes[r] + 1, self.settings.changes_min)
                 if not self._active[r]:
                     self._longest[r] = max(self._longest[r], self._run[r])
             self._run[r] = self._run[r] + 1 if same else 1

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,7 @@ class Threshold(DeviceState):
         self._mean: Float64 = np.zeros(0)
         self._mean_newest: Int64 = np.zeros(0, np.int64)
         self._bits = (1 << s.of) - 1
+        self._stirred = False  # whether anybody is or was lately beyond a level: else nobody has a state
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings of the rule's metric."""
@@ -146,10 +147,16 @@ class Threshold(DeviceState):
         """Take up an episode that was active before a restart."""
         r = self.rows_of(np.array([device], np.int32))
         held = max(1, sum(s >= severity for s in self._severity))
+        self._stirred = True
         self._newest[r] = newest_us
         self._since[r, :held] = episode_us
         self._level[r], self._episode[r] = held, episode_us
         self._peak[r] = self._told[r] = self.settings.sign * value
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave."""
+        super().load(saved)
+        self._stirred = True
 
     def feed(self, readings: Readings, metric: int) -> list[Detection]:
         """Judge the rows of one metric key; detections are in event order per device."""
@@ -162,9 +169,11 @@ class Threshold(DeviceState):
         if self.settings.rise_over_s:
             value = self.rates(row, time_us, value)
         value = self._signed_value(value)
-        hot = (value >= self._signed[0]) | (self._level[row] > 0) | (self._since[:, 0][row] != NEVER)
-        if self.settings.of > 1:
-            hot |= self._beyond[:, 0][row] != 0
+        hot = value >= self._signed[0]
+        if self._stirred:
+            hot |= (self._level[row] > 0) | (self._since[:, 0][row] != NEVER)
+            if self.settings.of > 1:
+                hot |= self._beyond[:, 0][row] != 0
         if not hot.any():
             np.maximum.at(self._newest, row, time_us)
             return []
@@ -179,6 +188,7 @@ class Threshold(DeviceState):
             keep = part[time_us[part] > self._newest[row[part]]]
             if len(keep):
                 found += self._step(_Step(row[keep], time_us[keep], value[keep], received_us[keep]))
+        self._stirred = bool(self._level.any() or (self._since[:, 0] != NEVER).any() or self._beyond.any())
         return found
 
     def rates(self, row: Rows64, time_us: Int64, value: Float64) -> Float64:
