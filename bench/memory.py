@@ -48,6 +48,13 @@ def block(readings: object = None, waveforms: tuple[Waveforms, ...] = ()) -> Blo
     return Block(readings or none, waveforms, (), (), (), 0)  # type: ignore[arg-type]
 
 
+def remembered(bank: DetectorBank) -> float:
+    """Bytes of the rows in use, and of what some rows only have at a time, of all detectors and of what was fed."""
+    whole = {id(d): d for d in (getattr(d, "family", d) for d in bank.detectors.values())}
+    fed = sum(array.nbytes for array in bank.fed.snapshot().values())
+    return fed + sum(given.state_bytes(d) for d in whole.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=100_000)
@@ -59,7 +66,7 @@ def main() -> None:
         begin = time.perf_counter()
         memories, fed = bank.snapshot(), bank.fed.snapshot()
         pauses.append(time.perf_counter() - begin)
-    raw = sum(a.nbytes for _, m in memories for a in m.values()) + sum(a.nbytes for a in fed.values())
+    raw = remembered(bank)
     begin = time.perf_counter()
     packed = sum(len(part) for memory in (fed, *(m for _, m in memories)) for part in parts_of(memory))
     took = time.perf_counter() - begin

@@ -39,7 +39,7 @@ from alerting.detectors.intensity import (
     samples_exceeded,
     stages_used,
 )
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from alerting.detectors.rows import NEVER, DeviceState, Lent, Rows64, is_late, rounds
 from alerting.detectors.spikes import remove_lone_spikes
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Bool, Float32, Float64, Int64, Waveforms
@@ -129,8 +129,9 @@ class InstrumentIntensity(DeviceState):
         self._episode: Int64 = np.zeros(0, np.int64)
         self._rate: Float32 = np.zeros(0, np.float32)
         self._rest: Float32 = np.zeros((0, 3), np.float32)
-        self._state: Float32 = np.zeros((0, 3, ORDER), np.float32)
-        self._top: NDArray[np.float16] = np.zeros((0, TOP), np.float16)  # largest JMA samples of the episode, gal
+        # Only who is awake has these.
+        self._state = Lent((3, ORDER), np.float32)
+        self._top = Lent((TOP,), np.float16)  # largest JMA samples of the episode, gal
         self._pga: Float32 = np.zeros(0, np.float32)  # m/s², 0.1-10 Hz
         self._pgv: Float32 = np.zeros(0, np.float32)  # m/s
         self._reached: Float32 = np.zeros(0, np.float32)  # intensity of the episode in the rule's scale
@@ -222,8 +223,9 @@ class InstrumentIntensity(DeviceState):
         tree = self._filters.get(p.rate_hz)
         if tree is None:
             tree = self._filters[p.rate_hz] = intensity_filters(p.rate_hz)
-        filtered, state = tree.run(p.x, self._state[p.row, :, : tree.order])
-        self._state[p.row, :, : tree.order] = state
+        place = self._state.places(p.row)
+        filtered, state = tree.run(p.x, self._state.held[place, :, : tree.order])
+        self._state.held[place, :, : tree.order] = state
         vector = np.sqrt(np.einsum("kacm,kacm->kcm", filtered, filtered))
         counts = p.start_us >= self._counts_from[p.row]
         settled = p.row[counts]
@@ -260,16 +262,17 @@ class InstrumentIntensity(DeviceState):
         stride = -(-samples_exceeded(rate_hz) // TOP)
         count = samples_exceeded(rate_hz / stride)
         vector = vector[:, ::stride]
-        rises = np.flatnonzero(vector.max(axis=1) > self._top[row, TOP - count :].min(axis=1))
+        rises = np.flatnonzero(vector.max(axis=1) > self._top[row][:, TOP - count :].min(axis=1))
         if len(rises):
             loudest = np.minimum(vector[rises], np.float32(6e4)).astype(np.float16)
-            both = np.concatenate([self._top[row[rises], TOP - count :], loudest], axis=1)
-            self._top[row[rises], TOP - count :] = np.partition(both, -count, axis=1)[:, -count:]
+            place, kept = self._top.places(row[rises]), slice(TOP - count, None)
+            both = np.concatenate([self._top.held[place, kept], loudest], axis=1)
+            self._top.held[place, kept] = np.partition(both, -count, axis=1)[:, -count:]
 
     def _intensities(self, row: Rows64, rate_hz: float) -> tuple[Float64, Float64]:
         """Both scales of the episode so far."""
         stride = -(-samples_exceeded(rate_hz) // TOP)
-        level = self._top[row, TOP - samples_exceeded(rate_hz / stride) :].min(axis=1)
+        level = self._top[row][:, TOP - samples_exceeded(rate_hz / stride) :].min(axis=1)
         return gbt17742(self._pga[row], self._pgv[row]), jma_of_level(level.astype(np.float64))
 
     def _say(

@@ -13,7 +13,8 @@ standard error, is compared with the reference: it has dropped when even two sta
 errors above it lie below the limit, and is back when it is above half the drop.
 
 Windows with more than ``shaking_gal`` are left out: strong shaking itself lowers the
-frequency for a while. State: one window and one spectrum a device.
+frequency for a while. State: one spectrum a device, and a window while one is
+filled.
 
 Known crudeness: temperature, wind, rain and a full house move the frequency by 1-3 %
 and are not known here, so ``drop`` must be larger; a machine that runs at one speed
@@ -33,7 +34,7 @@ from pydantic import Field, model_validator
 
 from alerting.detectors.base import Rule, RuleSettings, Severity, Words
 from alerting.detectors.features import GAL, peak_of_spectrum
-from alerting.detectors.rows import NEVER, DeviceState, Rows64, is_late, rounds
+from alerting.detectors.rows import NEVER, DeviceState, Lent, Rows64, is_late, rounds
 from domain.alerts import Alert, Detection
 from domain.readings import Block, Float32, Float64, Int64, Waveforms
 
@@ -112,7 +113,7 @@ class NaturalFrequency(DeviceState):
         self._fill: NDArray[np.int32] = np.zeros(0, np.int32)  # raw samples in the window
         self._part: Float32 = np.zeros((0, 2), np.float32)  # sum of the unfinished block mean
         self._first: Float32 = np.zeros((0, 2), np.float32)  # first sample of the window
-        self._buffer: NDArray[np.float16] = np.zeros((0, 2, SAMPLES), np.float16)  # block means about it, gal
+        self._buffer = Lent((2, SAMPLES), np.float16)  # block means about it, gal, while a window is filled
         self._sum: Float32 = np.zeros((0, self._bins), np.float32)
         self._windows: NDArray[np.int32] = np.zeros(0, np.int32)
         self._learnt: NDArray[np.int32] = np.zeros(0, np.int32)
@@ -172,7 +173,8 @@ class NaturalFrequency(DeviceState):
         self._newest[row], self._next[row], self._rate[row] = start, start + span_us, rate
         loud = (np.ptp(x, axis=2) > 2 * self.settings.shaking_gal).any(axis=1)
         whole = SAMPLES * step
-        self._fill[row[broken | loud]] = whole  # this window is spoilt: nothing more goes in
+        spoilt = row[broken | loud]
+        self._fill[spoilt], self._buffer[spoilt] = whole, 0  # nothing more goes in
         at = np.flatnonzero(self._fill[row] < whole)
         if len(at) == 0:
             return []
@@ -185,7 +187,7 @@ class NaturalFrequency(DeviceState):
 
     def _fill_windows(self, row: Rows64, x: Float32, m: int, step: int) -> NDArray[np.bool_]:
         """Block means of ``step`` samples, each in its place; says which windows are full."""
-        fill = self._fill[row]
+        fill, window = self._fill[row], self._buffer.places(row)
         held = fill % step
         for phase in np.unique(held):
             mine = np.flatnonzero(held == phase)
@@ -200,12 +202,13 @@ class NaturalFrequency(DeviceState):
             for i, means in zip(mine, sums, strict=True):
                 place = int(fill[i]) // step
                 n = min(count, SAMPLES - place)
-                self._buffer[row[i], :, place : place + n] = means[:, :n]
+                self._buffer.held[window[i], :, place : place + n] = means[:, :n]
         self._fill[row] = np.minimum(fill + m, SAMPLES * step)
         return np.asarray(self._fill[row] == SAMPLES * step)
 
     def _add_spectra(self, row: Rows64) -> None:
         x = self._buffer[row].astype(np.float32)
+        self._buffer[row] = 0
         x = (x - x.mean(axis=2, keepdims=True)) * np.hanning(SAMPLES).astype(np.float32)
         power = (np.abs(np.fft.rfft(x, axis=2)) ** 2).sum(axis=1)[:, : self._bins]
         power[:, :3] = 0  # drift

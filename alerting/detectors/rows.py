@@ -74,6 +74,71 @@ def grown(array: NDArray[Any], count: int, fill: float = 0) -> NDArray[Any]:
     return out
 
 
+class Lent:
+    """An array ``(rows, …)`` of which few rows hold anything at a time; only those take memory, the others are 0.
+
+    ``held (places, …)`` is what there is. A row that is written gets a place, one that is set to 0 gives it back.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.held: NDArray[Any] = np.zeros((0, *shape), dtype)
+        self._place: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As if every row had a place."""
+        return len(self._place), *self.held.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        """Of what there is."""
+        return self.held.nbytes + self._place.nbytes
+
+    def grow(self, count: int) -> None:
+        """So many rows at least."""
+        self._place = grown(self._place, count, -1)
+
+    def places(self, rows: Rows64) -> Rows64:
+        """The places of these rows ``(n,)`` in ``held``, each row once; those without get one, all 0.
+
+        Ask before you touch ``held``: it may be made anew.
+        """
+        place = self._place[rows]
+        fresh = np.flatnonzero(place < 0)
+        if len(fresh):
+            if len(self._free) < len(fresh):
+                size = len(self.held)
+                self.held = grown(self.held, size - len(self._free) + len(fresh))
+                self._free = [*range(len(self.held) - 1, size - 1, -1), *self._free]
+            given = [self._free.pop() for _ in range(len(fresh))]
+            self.held[given] = 0
+            self._place[rows[fresh]] = place[fresh] = given
+        return place.astype(np.intp)
+
+    def __getitem__(self, rows: Rows64 | slice) -> NDArray[Any]:
+        place = self._place[rows]
+        out = np.zeros((len(place), *self.held.shape[1:]), self.held.dtype)
+        there = np.flatnonzero(place >= 0)
+        out[there] = self.held[place[there]]
+        return out
+
+    def __setitem__(self, rows: Rows64, values: NDArray[Any] | float) -> None:
+        if not isinstance(values, np.ndarray):
+            assert values == 0
+            place = self._place[rows]
+            self._free += place[place >= 0].tolist()
+            self._place[rows] = -1
+            return
+        holds = values.any(axis=tuple(range(1, values.ndim)))
+        self[rows[~holds]] = 0
+        places = self.places(rows[holds])
+        self.held[places] = values[holds]
+
+
 class _Memory:
     """Arrays with one row each for something, grown together, saved and loaded together.
 
@@ -86,7 +151,11 @@ class _Memory:
     def _grow(self, count: int) -> None:
         if count > len(getattr(self, next(iter(self.FIELDS)))):
             for name, fill in self.FIELDS.items():
-                setattr(self, name, grown(getattr(self, name), count, fill))
+                array = getattr(self, name)
+                if isinstance(array, Lent):
+                    array.grow(count)
+                else:
+                    setattr(self, name, grown(array, count, fill))
 
     def _saved(self, count: int) -> dict[str, NDArray[Any]]:
         return {name: getattr(self, name)[:count].copy() for name in self.FIELDS}
