@@ -45,11 +45,11 @@ class Described(NamedTuple):
 SCALARS: Mapping[str, Described] = {
     "auto": Described("the recommended one for an unknown series, no settings", 14),
     "threshold": Described("levels, delays, n of m, rate of rise; needs --rules", 1),
-    "level": Described("far from its usual level", 65),
-    "change": Described("an unusual jump", 100),
-    "season": Described("unusual for the time of day and kind of day", 115),
-    "drift": Described("a slow drift, temperature taken out", 35),
-    "shape": Described("a shape not seen before, for series that repeat", 75),
+    "level": Described("far from its usual level", 30),
+    "change": Described("an unusual jump", 45),
+    "season": Described("unusual for the time of day and kind of day", 55),
+    "drift": Described("a slow drift, temperature taken out", 15),
+    "shape": Described("a shape not seen before, for series that repeat", 65),
 }
 """Detectors of a single scalar series, with what a value costs here, in µs; many sensors at once cost far less."""
 

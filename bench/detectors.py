@@ -102,17 +102,12 @@ def measure(
 
 def readings_table(seconds: float) -> None:
     for size in (200, 5000):
-        quiet, loud, all_quiet = (
-            reading_blocks(size, 20.0, 1), reading_blocks(size, 80.0, 1), reading_blocks(size, 0.05, 6),
-        )  # fmt: skip
+        quiet, loud = reading_blocks(size, 20.0, 1), reading_blocks(size, 80.0, 1)
         one, hot = Threshold(RULES["fire.temperature"]), Threshold(RULES["fire.temperature"])
-        bank = DetectorBank(list(RULES.values()), device, lambda: METRICS)
         calm: Callable[[Readings], object] = partial(one.feed, metric=1)
         alarm: Callable[[Readings], object] = partial(hot.feed, metric=1)
         measure("threshold, quiet", size, 1, "values", fed(calm, quiet), seconds)
         measure("threshold, every device in alarm", size, 1, "values", fed(alarm, loud), seconds)
-        blocks = (Block(r, (), (), (), (), 0) for r in all_quiet)
-        measure("all default rules, quiet", size, 1, "values", fed(bank.feed, blocks), seconds)
 
 
 def waveform_detectors() -> dict[str, Detector]:
