@@ -14,12 +14,12 @@ from tests.chaos.proof import Account, account, quiet
 from tests.chaos.schedule import Fault
 
 BALLAST_ROWS = 300_000
-"""Rows that make the table of readings longer than a segment of the write-ahead log (see ``disk full``)."""
+"""Rows that make the chunk of now longer than a segment of the write-ahead log (see ``disk full``)."""
 BALLAST = (
     "INSERT INTO device (id, kind, disabled) VALUES ('BALLAST', 'sensor', true)",
     "INSERT INTO metric (name) VALUES ('ballast') ON CONFLICT DO NOTHING",
     f"""INSERT INTO reading (time, device, metric, value, seq, late)
-        SELECT now() - INTERVAL '10 minutes' + i * INTERVAL '1 microsecond', d.key, m.key, 0, -1, false
+        SELECT now() - i * INTERVAL '1 microsecond', d.key, m.key, 0, -1, false
         FROM device d, metric m, generate_series(1, {BALLAST_ROWS}) AS i
         WHERE d.id = 'BALLAST' AND m.name = 'ballast'""",
 )
