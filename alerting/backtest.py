@@ -148,7 +148,7 @@ class ScalarSeries:
         if len(at):
             row, own, first = np.repeat(self._row, len(at)), judged[at], np.arange(len(at)) == 0
             columns = row, time_us[at], value[at], time_us[at], first
-            taken = self.detector.take(Values(*columns, None if own.all() else own))
+            taken = self.detector.take_in(Values(*columns, None if own.all() else own))
             assert taken is not None
             told = [d.sampled_us for d in taken.said if d.phase != "clear"]
             alert[at] = np.isin(time_us[at], told) & own

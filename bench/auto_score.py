@@ -52,7 +52,7 @@ def told(made: ScalarDetector[Any], series: Sequence[Labelled]) -> Told:
     values = Values(key, time_us, np.concatenate([s.value for s in series]), time_us, begins(row), None)
     strength, alert = np.zeros(len(row)), np.zeros(len(row), bool)
     new = np.flatnonzero(newer(values.first, time_us, np.full(len(row), NEVER)))  # a repeated time is not looked at
-    taken = made.take(values)
+    taken = made.take_in(values)
     assert taken is not None
     strength[new] = taken.found.strength
     said = {(d.device - 1, d.sampled_us) for d in taken.said if d.phase != "clear"}

@@ -20,8 +20,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from typing import Any, TypeVar, cast
+from itertools import count, repeat
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -229,18 +229,14 @@ class IngestService:
         lanes = rows.lanes(len(self._stores))
         if len(lanes) == 1:
             return await self._commit_in(self._stores[0], rows, refused, account)
-        shares = [refused, *([()] * (len(lanes) - 1))]
-        done = await asyncio.gather(
-            *(
-                self._commit_in(store, lane, share, account)
-                for store, lane, share in zip(self._stores, lanes, shares, strict=False)
-            ),
-            return_exceptions=True,  # none is left at work when another has failed
-        )
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
-        return [refusal for result in done for refusal in cast(Sequence[Refusal], result)]
+        shares = [refused, *[()] * (len(lanes) - 1)]
+        work = map(self._commit_in, self._stores, lanes, shares, repeat(account))
+        all_refused: list[Refusal] = []
+        for done in await asyncio.gather(*work, return_exceptions=True):  # none is left at work when another failed
+            if isinstance(done, BaseException):
+                raise done
+            all_refused += done
+        return all_refused
 
     async def _commit_in(
         self, store: IngestStore, rows: Rows, refused: Sequence[Refusal], account: Account

@@ -1,7 +1,7 @@
-"""The one transaction that makes a batch durable, and what it found stored already.
+"""The transaction that makes a batch, or a part of a large one, durable, and what it found stored already.
 
 Rows go in by binary COPY straight into the tables. Only when that meets a row
-that is there already (or the broker said it delivers again) does the batch go the
+that is there already (or the broker said it delivers again) does it go the
 second way: COPY into staging tables, INSERT … ON CONFLICT DO NOTHING. Quarantine
 rows and the ledger are in the same transaction, so the account is exact whatever
 is killed when. Retrying is the caller's business; all writes may be repeated.

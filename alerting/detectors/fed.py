@@ -34,7 +34,7 @@ class Fed:
         """These rows were fed."""
         rows = block.readings.by_series
         for metric, span in rows.spans.items():
-            self._note(metric, rows.device[span], rows.time_us[span], in_order=True)
+            self._note(metric, rows.device[span], rows.time_us[span])
         for w in block.waveforms:
             live = np.flatnonzero(~w.late)
             self._note(PACKETS, w.device[live], w.start_us[live])
@@ -73,12 +73,12 @@ class Fed:
             device, time_us = zip(*rows, strict=True)
             self._note(series, np.array(device, np.int32), np.array(time_us, np.int64))
 
-    def _note(self, series: int, device: Int32 | Int64, time_us: Int64, *, in_order: bool = False) -> None:
+    def _note(self, series: int, device: Int32 | Int64, time_us: Int64) -> None:
         if not len(device):
             return
         newest = self._newest.get(series)
         size = 0 if newest is None else len(newest)
-        top = int(device[-1] if in_order else device.max())
+        top = int(device.max())
         if top >= size:
             grown = max(top + 1, 2 * size, 64)
             if self._cells + grown - size > CELLS_MAX:

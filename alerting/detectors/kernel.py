@@ -94,7 +94,7 @@ class Kernel(ScalarDetector[OwnT]):
     _tail_count: Float32
 
     def load(self, saved: Mapping[str, NDArray[Any]], number: int = 0) -> None:
-        """As before; a memory from when the quantile was touched with each value has no count since then."""
+        """Take up what ``snapshot`` gave; an old one lacks ``_since``: each value touched the quantile."""
         super().load({"_since": np.zeros(len(saved["keys"]), np.int32), **saved}, number)
 
     @abstractmethod

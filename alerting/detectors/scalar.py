@@ -209,15 +209,15 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
     def feed(self, readings: Readings, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the rows of the rules' metrics; detections are in event order per device and rule."""
         values = self._chosen(readings.by_series, metrics)
-        taken = None if values is None else self.take(values)
+        taken = None if values is None else self.take_in(values)
         return [] if taken is None else taken.said
 
-    def take(self, values: Values) -> Taken | None:
+    def take_in(self, values: Values) -> Taken | None:
         """Judge the new ones of these values; None when there are none."""
         self._grow(len(self))
         at = Steps(values)
         own = self.own(at.row)
-        if not at.newer(own.newest):
+        if not at.all_newer(own.newest):
             values = values.newer(self._newest[values.row])
             if not len(values.row):
                 return None

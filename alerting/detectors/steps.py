@@ -96,7 +96,7 @@ class Steps:
         source = np.maximum.accumulate(np.where(stays & ~self.first, 0, np.arange(len(moved))))
         return np.where(stays, column, after)[source]
 
-    def newer(self, newest_us: Int64) -> bool:
+    def all_newer(self, newest_us: Int64) -> bool:
         """Whether each value is newer than the one before; ``newest_us (m,)``: before the first ones."""
         if self.judged is not None:
             return False  # not known

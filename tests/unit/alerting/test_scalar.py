@@ -171,7 +171,7 @@ def test_the_wanted_number_of_alarms_is_about_what_comes(wanted: float) -> None:
     onsets = 0
     for hour in range(hours):
         time_us = np.full(sensors, T0 + hour * HOUR * S, np.int64)
-        taken = d.take(Values(row, time_us, rng.normal(0, 1, sensors), time_us, first, None))
+        taken = d.take_in(Values(row, time_us, rng.normal(0, 1, sensors), time_us, first, None))
         assert taken is not None
         onsets += sum(x.phase == "onset" for x in taken.said if hour > 1_000)
     per_year = onsets / sensors * hours / (hours - 1_000)

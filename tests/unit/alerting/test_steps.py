@@ -76,7 +76,7 @@ def test_values_that_are_not_newer_are_left_out() -> None:
     row = np.array([1, 1, 1, 1, 2, 2])
     at = np.array([5, 3, 6, 6, 1, 9])
     values = Values(row, at, at.astype(float), at, begins(row), None)
-    assert not Steps(values).newer(np.array([4, 2]))
+    assert not Steps(values).all_newer(np.array([4, 2]))
     assert values.newer(np.array([4, 4, 4, 4, 2, 2])).time_us.tolist() == [5, 6, 9]
     companion = values._replace(judged=np.array([True, False, True, True, True, True]))
     assert companion.newer(np.array([5, 5, 5, 5, 0, 0])).time_us.tolist() == [3, 6, 1, 9]
