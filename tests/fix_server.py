@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,14 @@ class Server:
             return httpx.get(f"{self.base_url}/readyz", timeout=2).status_code == 200
         except httpx.TransportError:
             return False
+
+    def clock_s(self) -> float | None:
+        """What time it is for the server, in s since 1970; None when it does not answer."""
+        try:
+            said = httpx.get(f"{self.base_url}/healthz", timeout=2).headers["Date"]
+        except (httpx.TransportError, KeyError):
+            return None
+        return parsedate_to_datetime(said).timestamp()
 
     def wait(self, reached: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
         end = time.monotonic() + within_s

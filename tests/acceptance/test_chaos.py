@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 
 import pytest
 
 from tests.chaos.campaign import campaign
-from tests.chaos.faults import one_by_one
+from tests.chaos.faults import one_by_one, possible
 from tests.chaos.field import at_work, field
 from tests.chaos.house import House, house
 from tests.chaos.proof import account, quiet
-from tests.chaos.schedule import ALL, KINDS, Fault, at_random, each_once
+from tests.chaos.schedule import ALL, KINDS, at_random, each_once
 
 pytestmark = pytest.mark.stack
 
@@ -28,10 +27,6 @@ RATE, DEVICES = 700.0, 2000
 PATIENCE_S = 150.0
 STOPPED_WITHIN_S = 80.0
 """A supervisor kills after 90 s (see operate.md)."""
-
-
-def possible(fault: Fault) -> bool:
-    return fault.kind != "disk full" or shutil.which("prlimit") is not None
 
 
 @pytest.mark.timeout(420)

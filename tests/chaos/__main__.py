@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from bench.soak import soak
 from tests.chaos.campaign import campaign
-from tests.chaos.faults import as_they_come
+from tests.chaos.faults import as_they_come, possible
 from tests.chaos.outage import outage
 from tests.chaos.schedule import at_random
 
@@ -29,7 +29,7 @@ PATIENCE_S = 1200.0
 
 
 def kills(given: argparse.Namespace) -> list[str]:
-    faults = at_random(given.seed, given.faults)
+    faults = [fault for fault in at_random(given.seed, given.faults) if possible(fault)]
     of = f"{given.devices} devices, {given.rate:,.0f} msg/s"
     say(f"seed {given.seed}: {len(faults)} faults in {faults[-1].at_s:.0f} s; {of}")
     report = asyncio.run(

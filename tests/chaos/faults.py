@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +19,7 @@ from ingest.session import take_over
 from server.wiring import INGEST_CLIENT_ID
 from simulators.connection import open_connection
 from simulators.wire import BrokerAddress
-from tests.chaos.house import House, Service, query, wait_for
+from tests.chaos.house import CLOCK_LIBRARY, House, Service, query, wait_for
 from tests.chaos.relay import AFTER_COMMIT, BEFORE_COMMIT, IN_COPY
 from tests.chaos.schedule import ALL, BROKER, DATABASE, SERVER, Fault
 
@@ -28,6 +29,8 @@ TERMINATE_WRITER = WRITER.replace("SELECT pid", "SELECT pg_terminate_backend(pid
 WAITS = WRITER + " AND wait_event_type = 'Lock'"
 FILE_BYTES = 16 * 1024 * 1024
 """A segment of the write-ahead log: files may grow so far and no further while the disk is "full"."""
+STEP_S = 200.0
+"""How far a clock is stepped: less than what makes a right time one of the future."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,27 @@ async def restart_server(house: House, fault: Fault) -> bool:
     code = await asyncio.to_thread(house.server.stop)
     await house.start_server()
     return code in (0, -signal.SIGTERM)  # -15: it had not come so far as to listen
+
+
+async def step_clock(house: House, fault: Fault) -> bool:
+    """The server's clock jumps, and jumps back when it is put right."""
+    off_s = STEP_S if fault.kind == "clock ahead" else -STEP_S
+    house.clock.step(off_s)
+    bit = await clock_is_off(house, off_s)
+    await asyncio.sleep(fault.for_s)
+    house.clock.step(0.0)
+    return bit and await clock_is_off(house, 0.0)
+
+
+async def clock_is_off(house: House, off_s: float) -> bool:
+    """Whether the server's answers come to be dated so."""
+    end = time.monotonic() + BITE_WITHIN_S
+    while time.monotonic() < end:
+        said_s = await asyncio.to_thread(house.server.clock_s)
+        if said_s is not None and abs(said_s - time.time() - off_s) < STEP_S / 2:
+            return True
+        await asyncio.sleep(0.1)
+    return False
 
 
 async def kill(service: Service, fault: Fault) -> bool:
@@ -251,6 +275,8 @@ HARMS: dict[tuple[str, str], Harm] = {
     (SERVER, "kill"): kill_server,
     (SERVER, "stall"): stall_server,
     (SERVER, "restart"): restart_server,
+    (SERVER, "clock ahead"): step_clock,
+    (SERVER, "clock back"): step_clock,
     **{
         (part, kind): of_service(work)
         for part in (DATABASE, BROKER)
@@ -267,6 +293,13 @@ HARMS: dict[tuple[str, str], Harm] = {
     (BROKER, "take the session over"): take_the_session_over,
     (ALL, "power cut"): power_cut,
 }
+
+
+def possible(fault: Fault) -> bool:
+    """Whether this machine has what the fault takes."""
+    if fault.kind.startswith("clock "):
+        return CLOCK_LIBRARY is not None
+    return fault.kind != "disk full" or shutil.which("prlimit") is not None
 
 
 async def happen(house: House, fault: Fault, began_s: float) -> Outcome:

@@ -24,6 +24,33 @@ from tests.fix_server import Server, server_home
 from tests.fix_stack import free_port
 
 LOOK_EVERY_S = 0.2
+CLOCK_LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+"""libfaketime, which gives one process a clock of its own; Debian's package of that name."""
+
+
+class Clock:
+    """The server's time of day, which may be stepped while it runs; what it measures by a stopwatch stays right."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "clock"
+        self.step(0.0)
+
+    def step(self, off_s: float) -> None:
+        """From now on so many seconds from the right time; the server notices within a second."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{off_s:+.0f}")
+        fresh.replace(self._file)
+
+    def settings(self) -> dict[str, str]:
+        """For the server's environment; none where the library is missing."""
+        if CLOCK_LIBRARY is None:
+            return {}
+        return {
+            "LD_PRELOAD": str(CLOCK_LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
 
 class Service:
@@ -76,6 +103,7 @@ class House:
     database: Service
     broker: Service
     relay: Relay
+    clock: Clock
     busy: dict[str, asyncio.Lock] = field(
         default_factory=lambda: {part: asyncio.Lock() for part in (SERVER, DATABASE, BROKER)}
     )
@@ -149,14 +177,16 @@ async def house(own_settings: str = "") -> AsyncIterator[House]:
             assert database.urls.database_url is not None
             assert broker.urls.mqtt_url is not None
             relay = await stack.enter_async_context(Relay(folder, database.urls.database_url))
+            clock = Clock(folder)
             server = stack.enter_context(
                 server_home(
+                    **clock.settings(),
                     GRIDPULSE_AUTO_REGISTER="true",
                     GRIDPULSE_DATABASE_URL=relay.url,
                     GRIDPULSE_MQTT_URL=broker.urls.mqtt_url,
                 )
             )
-            made = House(server, database, broker, relay)
+            made = House(server, database, broker, relay, clock)
             await made.start_server()
             await made.ready()
             watch = asyncio.create_task(made.supervise(), name="supervisor")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 SERVER, DATABASE, BROKER, ALL = "server", "database", "broker", "all"
 
 KINDS: dict[str, tuple[str, ...]] = {
-    SERVER: ("kill", "stall", "restart"),
+    SERVER: ("kill", "stall", "restart", "clock ahead", "clock back"),
     DATABASE: (
         "kill", "stall", "restart", "lock a table", "stall the writer", "cut a COPY", "deadlock",
         "lose a COMMIT", "lose the answer to a COMMIT", "disk full",
