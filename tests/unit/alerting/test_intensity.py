@@ -83,7 +83,8 @@ def test_filters_match_their_difference_equations_over_any_packets(rate_hz: floa
     whole = np.concatenate(parts, axis=1)
     wanted = by_hand(list(tree.nodes), x.astype(np.float32).astype(float))
     for got, number in zip(whole, tree.outputs, strict=True):
-        np.testing.assert_allclose(got, wanted[number], atol=1e-3 * np.abs(wanted[number]).max())
+        # Single precision; how its sums round differs between processors. 0.2 % is 0.002 of an intensity.
+        np.testing.assert_allclose(got, wanted[number], atol=2e-3 * np.abs(wanted[number]).max())
 
 
 def response(nodes: list[Biquad], number: int, freq: NDArray[Any], rate_hz: float) -> NDArray[Any]:
