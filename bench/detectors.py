@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 RULES = {rule.id: rule for rule in parse_rules(DEFAULT_RULES)}
 METRICS = ("", "temperature_c", "smoke_ppm", "tilt_x_deg", "tilt_y_deg", "crack_mm", "humidity_pct")
+TEMPERATURE = {"temperature_c": 1}
 T0 = 1_700_000_000_000_000
 DEVICES = 10_000
 NONE = np.zeros(0, np.int64)
@@ -66,9 +67,7 @@ def reading_blocks(size: int, value: float, metrics: int) -> Iterator[Readings]:
 def waveform_blocks(size: int, m: int, rate_hz: float, amplitude: float, devices: int) -> Iterator[Waveforms]:
     """Endless blocks of ``size`` packets of ``m`` samples over ``devices`` devices in turn."""
     rng = np.random.default_rng(1)
-    pool = (rng.normal(scale=amplitude, size=(size, 3, m)) + np.array([[0.0], [0.0], [9.81]])).astype(
-        np.float32
-    )
+    pool = (rng.normal(scale=amplitude, size=(size, 3, m)) + np.array([[0.0], [0.0], [9.81]])).astype(np.float32)
     position, packet_us = 0, round(m / rate_hz * 1e6)
     while True:
         number = position + np.arange(size)
@@ -84,9 +83,7 @@ def fed(feed: Callable[[T], object], blocks: Iterator[T]) -> Callable[[], object
     return lambda: feed(next(blocks))
 
 
-def measure(
-    name: str, size: int, per_row: int, unit: str, feed: Callable[[], object], seconds: float
-) -> float:
+def measure(name: str, size: int, per_row: int, unit: str, feed: Callable[[], object], seconds: float) -> float:
     """One line of the table; returns µs a row."""
     feed()
     rows, spent = 0, 0.0
@@ -104,8 +101,8 @@ def readings_table(seconds: float) -> None:
     for size in (200, 5000):
         quiet, loud = reading_blocks(size, 20.0, 1), reading_blocks(size, 80.0, 1)
         one, hot = Threshold(RULES["fire.temperature"]), Threshold(RULES["fire.temperature"])
-        calm: Callable[[Readings], object] = partial(one.feed, metric=1)
-        alarm: Callable[[Readings], object] = partial(hot.feed, metric=1)
+        calm: Callable[[Readings], object] = partial(one.feed, metrics=TEMPERATURE)
+        alarm: Callable[[Readings], object] = partial(hot.feed, metrics=TEMPERATURE)
         measure("threshold, quiet", size, 1, "values", fed(calm, quiet), seconds)
         measure("threshold, every device in alarm", size, 1, "values", fed(alarm, loud), seconds)
 
@@ -304,8 +301,8 @@ def state_table() -> None:
         if isinstance(detector, DeviceState) and len(detector.rows):
             each[name] = state_bytes(detector) / len(detector.rows)
     scalar = Threshold(RULES["fire.temperature"])
-    scalar.feed(next(reading_blocks(DEVICES, 20.0, 1)), metric=1)
-    each["threshold (each metric)"] = state_bytes(scalar) / len(scalar.rows)
+    scalar.feed(next(reading_blocks(DEVICES, 20.0, 1)), TEMPERATURE)
+    each["threshold (each metric)"] = state_bytes(scalar) / len(scalar)
     for name, size in each.items():
         print(f"{name:<46}{size:>11.0f} bytes a device")  # a detector without arrays is not listed
     waves = sum(size for name, size in each.items() if name in RULES)
@@ -325,9 +322,7 @@ def ran_on_one_core() -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each line of the table")
     seconds = parser.parse_args().seconds
     if ran_on_one_core():

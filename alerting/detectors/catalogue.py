@@ -41,7 +41,7 @@ class DetectorType:
     settings: type[RuleSettings]
     make: Callable[[Rule, DeviceOf], Detector]
     sees_all: bool = False
-    family: type[ScalarDetector[Any]] | None = None
+    family: type[ScalarDetector[Any]] | type[Threshold] | None = None
 
 
 def _scalar(settings: type[RuleSettings], kernel: type[ScalarDetector[Any]]) -> DetectorType:
@@ -49,7 +49,7 @@ def _scalar(settings: type[RuleSettings], kernel: type[ScalarDetector[Any]]) -> 
 
 
 DETECTORS: dict[str, DetectorType] = {
-    "threshold": DetectorType(ThresholdSettings, lambda rule, device: Threshold(rule)),
+    "threshold": DetectorType(ThresholdSettings, lambda rule, device: Threshold(rule), family=Threshold),
     "auto": _scalar(AutoSettings, Auto),
     "level": _scalar(LevelSettings, Level),
     "change": _scalar(ChangeSettings, Change),

@@ -10,7 +10,7 @@ looks at one message in ``every_s`` of arrival:
 - **drifting**: the smallest delay of each hour, taken at the moment it was seen, over
   at least ``drift_hours`` of them, lies on a line steeper than ``drift_s_per_day``
   (least squares), and within two seconds of it.
-- **stopped**: messages keep coming for ``stopped_s``, and all carry the newest time again.
+- **stopped**: for ``stopped_s`` messages keep coming that all carry the newest time again.
 
 A clock more than 300 s ahead never comes here: its messages are quarantined as
 ``time_ahead``, which names the device too. Crude: a gateway that always forwards
@@ -39,6 +39,7 @@ DAY_S = 86_400.0
 FIT_S = 2.0
 LINES = 512
 """So many lines are fitted at once: more would not stay in the processor's cache."""
+NOBODY = np.zeros(0, np.intp)
 FINE, OFF, DRIFTING, STOPPED = 0, 1, 2, 3
 WORDS = ("right", "off", "drifting", "stopped")
 
@@ -66,9 +67,9 @@ class ClockSkew(DeviceState):
     """One rule over all devices that send readings or waveforms."""
 
     FIELDS: ClassVar = {
-        "_newest": NEVER, "_moved": NEVER, "_repeats": 0, "_repeated": NEVER, "_looked": NEVER,
-        "_far": 0, "_skew": 0, "_least": 0, "_least_at": NEVER, "_leasts": 0, "_times": 0, "_hours_n": 0,
-        "_state": 0, "_episode": 0,
+        "_newest": NEVER, "_repeats": 0, "_repeated": NEVER, "_since": NEVER, "_looked": NEVER,
+        "_far": 0, "_skew": 0, "_least": 0, "_least_at": NEVER, "_hour": NEVER // HOUR_US, "_leasts": 0,
+        "_times": 0, "_hours_n": 0, "_state": 0, "_episode": 0,
     }  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -78,14 +79,15 @@ class ClockSkew(DeviceState):
         self.settings = s = rule.settings
         self._every_us, self._stopped_us = round(s.every_s * 1e6), round(s.stopped_s * 1e6)
         self._newest: Int64 = np.zeros(0, np.int64)
-        self._moved: Int64 = np.zeros(0, np.int64)  # arrival of the first message with the newest time
         self._repeats: NDArray[np.int32] = np.zeros(0, np.int32)  # of the time that was last repeated
         self._repeated: Int64 = np.zeros(0, np.int64)
+        self._since: Int64 = np.zeros(0, np.int64)  # arrival of the first that repeated it
         self._looked: Int64 = np.zeros(0, np.int64)
         self._far: NDArray[np.int32] = np.zeros(0, np.int32)  # so many in a row lay far from zero
         self._skew: Float64 = np.zeros((0, KEPT))  # s, of the last of those
         self._least: Float64 = np.zeros(0)  # s, of this hour
         self._least_at: Int64 = np.zeros(0, np.int64)  # arrival
+        self._hour: NDArray[np.int32] = np.zeros(0, np.int32)  # of that, since 1970
         self._leasts: Float32 = np.zeros((0, HOURS), np.float32)  # s, of the hours before, in turn
         self._times: NDArray[np.uint32] = np.zeros((0, HOURS), np.uint32)  # s since 1970
         self._hours_n: NDArray[np.int32] = np.zeros(0, np.int32)
@@ -98,6 +100,12 @@ class ClockSkew(DeviceState):
         said = alert.evidence.get("features", {}).get("clock")
         self._state[row] = WORDS.index(said) if said in WORDS else OFF
         self._episode[row] = episode_us
+
+    def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what ``snapshot`` gave; an old one has the arrival before the first repeat."""
+        if "_moved" in saved:
+            saved = {**saved, "_since": saved["_moved"], "_hour": saved["_least_at"] // HOUR_US}
+        super().load(saved)
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings and packets, a message at a time."""
@@ -113,13 +121,15 @@ class ClockSkew(DeviceState):
         moves, again = t > newest, np.flatnonzero(t == newest)
         forth = places(moves)
         r = row[forth]
-        self._newest[r], self._moved[r] = t[forth], received[forth]
+        self._newest[r] = t[forth]
         stopped = np.zeros(len(row), bool)
         if len(again):
             r = row[again]
-            self._repeats[r] = np.where(self._repeated[r] == t[again], self._repeats[r], 0) + 1
+            goes_on = self._repeated[r] == t[again]
+            self._repeats[r] = np.where(goes_on, self._repeats[r], 0) + 1
+            self._since[r] = np.where(goes_on, self._since[r], received[again])
             self._repeated[r] = t[again]
-            stopped[again] = (self._repeats[r] >= 5) & (received[again] - self._moved[r] >= self._stopped_us)
+            stopped[again] = (self._repeats[r] >= 5) & (received[again] - self._since[r] >= self._stopped_us)
         look = moves & (received - self._looked[row] >= self._every_us)
         if len(again):
             look |= stopped & (self._state[row] == FINE)
@@ -130,10 +140,11 @@ class ClockSkew(DeviceState):
     def _look(self, row: Rows64, t: Int64, received: Int64, stopped: Bool) -> Iterator[Detection]:
         skew = (received - t) / 1e6
         self._looked[row] = received
-        slope = self._hourly(row, received, skew)
+        state = self._state[row]
+        slope = self._hourly(row, received, skew, state)
         # Whose error is small and was small before, and who has neither stopped nor drifts, is right and stays so.
         odd = (np.abs(skew) >= self.settings.limit_s) | stopped | (slope != 0.0)
-        odd |= (self._state[row] != FINE) | (self._far[row] != 0)
+        odd |= (state != FINE) | (self._far[row] != 0)
         i = np.flatnonzero(odd)
         if len(i):
             yield from self._decide(row[i], t[i], received[i], stopped[i], skew[i], slope[i])
@@ -167,21 +178,21 @@ class ClockSkew(DeviceState):
         together = kept.max(axis=1) - kept.min(axis=1) <= self.settings.spread_s
         return np.asarray((count >= KEPT) & together)
 
-    def _hourly(self, row: Rows64, received: Int64, skew: Float64) -> Float64:
+    def _hourly(self, row: Rows64, received: Int64, skew: Float64, state: NDArray[np.int8]) -> Float64:
         """Take up delays; the slope in s/day of the hours' smallest, 0 where it is not known or no line."""
-        before_us = self._least_at[row]
-        new = received // HOUR_US != before_us // HOUR_US
-        turned = np.flatnonzero(new & (before_us != NEVER))
+        hour, before = received // HOUR_US, self._hour[row]
+        new = hour != before
+        turned = np.flatnonzero(new & (before != NEVER // HOUR_US)) if np.count_nonzero(new) else NOBODY
         if len(turned):
             r = row[turned]
             at = self._hours_n[r] % HOURS
-            self._leasts[r, at], self._times[r, at] = self._least[r], before_us[turned] // 1_000_000
+            self._leasts[r, at], self._times[r, at] = self._least[r], self._least_at[r] // 1_000_000
             self._hours_n[r] += 1
         least = np.flatnonzero(new | (skew < self._least[row]))
         r = row[least]
-        self._least[r], self._least_at[r] = skew[least], received[least]
+        self._least[r], self._least_at[r], self._hour[r] = skew[least], received[least], hour[least]
         # Between turns of the hour a drift that was told goes on.
-        slope = np.where(self._state[row] == DRIFTING, self.settings.drift_s_per_day, 0.0)
+        slope = np.where(state == DRIFTING, self.settings.drift_s_per_day, 0.0)
         if len(turned):
             slope[turned] = 0.0
             fits = turned[self._hours_n[row[turned]] >= self.settings.drift_hours]

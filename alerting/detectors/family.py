@@ -1,8 +1,9 @@
-"""Rules that one detector judges in one go: alike but for the metric they watch and what their alerts say.
+"""Rules that one detector judges in one go.
 
-An array step costs the same for ten devices as for a hundred, so ten rules of unusual
-values, each with its own few devices, cost a block ten times what one does. A family
-shares its steps; what is remembered stays each rule's own.
+An array step costs the same for ten devices as for a hundred, so ten rules, each with its
+own few devices, cost a block ten times what one does. A family shares its steps; what
+is remembered stays each rule's own. Rules of unusual values are of one family when they are
+alike but for the metric they watch and what their alerts say; thresholds always, but for rates of rise.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from numpy.typing import NDArray
 
 from alerting.detectors.base import Rule
 from alerting.detectors.scalar import ScalarDetector, ScalarSettings
+from alerting.detectors.threshold import Threshold, ThresholdSettings
 from domain.alerts import Alert, Detection
 from domain.readings import Block
 
 OWN_SETTINGS = frozenset({"metric", "unit", "title", "severity"})
-"""What rules of a family need not share."""
+"""What rules of unusual values need not share."""
 
 
 def likeness(rule: Rule) -> Hashable | None:
     """Equal for rules that may be of one family; None: such a rule stands alone."""
+    if isinstance(rule.settings, ThresholdSettings):
+        return None if rule.settings.rise_over_s else rule.detector
     if not isinstance(rule.settings, ScalarSettings):
         return None
     return rule.detector, tuple((name, value) for name, value in rule.settings if name not in OWN_SETTINGS)
@@ -33,7 +37,7 @@ def likeness(rule: Rule) -> Hashable | None:
 class Member:
     """A rule of a family, as the detector of that rule."""
 
-    family: ScalarDetector[Any]
+    family: ScalarDetector[Any] | Threshold
     number: int
     rule: Rule = field(init=False)
 

@@ -283,6 +283,34 @@ class SeriesState(_Memory):
         self._put(self.series_of(saved["device"], saved["metric"]), saved)
 
 
+class RuleState(SeriesState):
+    """The memory of rules that are alike and judged in one go: one row per rule and device.
+
+    In ``SeriesState`` the rule's number stands for the metric.
+    """
+
+    def row_of(self, keys: Int32 | Int64, number: int = 0) -> Rows64:
+        """The rows of these device keys ``(n,)`` of one rule; unseen devices get new ones."""
+        row = self._of_metric(number, keys)
+        self._grow(len(self))
+        return row
+
+    def forget(self, device: int, number: int = 0) -> None:
+        """Begin anew with this device of one rule, as if nothing had been seen of it."""
+        row = np.flatnonzero((self.device == device) & (self.metric == number))
+        for name, fill in self.FIELDS.items():
+            getattr(self, name)[row] = fill
+
+    def snapshot(self, number: int = 0) -> dict[str, NDArray[Any]]:
+        """All that is remembered of one rule, as copies: ``keys`` and each field, one row per device."""
+        row = np.flatnonzero(self.metric == number)
+        return {"keys": self.device[row], **{name: getattr(self, name)[row] for name in self.FIELDS}}
+
+    def load(self, saved: Mapping[str, NDArray[Any]], number: int = 0) -> None:
+        """Take up what ``snapshot`` gave, for a rule that has seen nothing; ValueError when it does not fit."""
+        self._put(self.row_of(saved["keys"], number), saved)
+
+
 def packed(memory: Any) -> NDArray[np.uint8]:
     """What a detector of few devices remembers in objects, as an array: JSON."""
     return np.frombuffer(json.dumps(memory, ensure_ascii=False).encode(), np.uint8).copy()

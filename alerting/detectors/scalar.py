@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Annotated, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Severity, Words
-from alerting.detectors.rows import NEVER, Rows64, SeriesState, is_late
+from alerting.detectors.rows import NEVER, Rows64, RuleState, is_late
 from alerting.detectors.steps import Steps, gaps
 from alerting.detectors.values import Values, alone, beside, joined
 from domain.alerts import Alert, Detection
-from domain.readings import Block, Bool, Float32, Float64, Int32, Int64, Readings, SeriesRows
+from domain.readings import Block, Bool, Float32, Float64, Int64, Readings, SeriesRows
 from domain.sorting import begins
 
 METRIC = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -115,12 +114,11 @@ class Own:
 OwnT = TypeVar("OwnT", bound=Own)
 
 
-class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
+class ScalarDetector(RuleState, ABC, Generic[OwnT]):
     """Rules over all devices that send their metrics; a detector gives ``measure`` and its part of the memory.
 
     One rule, or several that are alike but for their metric, unit, title and severity: they
-    cost as many array steps as one. A row is a rule's device; in ``SeriesState`` the rule's
-    number stands for the metric.
+    cost as many array steps as one.
     """
 
     FIELDS: ClassVar[Mapping[str, float]] = {
@@ -159,12 +157,6 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
 
     # ------------------------------------------------------------ rows
 
-    def row_of(self, keys: Int32 | Int64, number: int = 0) -> Rows64:
-        """The rows of these device keys ``(n,)`` of one rule; unseen devices get new ones."""
-        row = self._of_metric(number, keys)
-        self._grow(len(self))
-        return row
-
     def own(self, row: Rows64) -> OwnT:
         """The columns of these rows; each at most once."""
         own = self.OWN()
@@ -177,21 +169,6 @@ class ScalarDetector(SeriesState, ABC, Generic[OwnT]):
         """Put back what ``own`` gave."""
         for name in own.NAMES:
             getattr(self, f"_{name}")[own.row] = getattr(own, name)
-
-    def forget(self, device: int, number: int = 0) -> None:
-        """Begin anew with this device of one rule, as if nothing had been seen of it."""
-        row = np.flatnonzero((self.device == device) & (self.metric == number))
-        for name, fill in self.FIELDS.items():
-            getattr(self, name)[row] = fill
-
-    def snapshot(self, number: int = 0) -> dict[str, NDArray[Any]]:
-        """All that is remembered of one rule, as copies: ``keys`` and each field, one row per device."""
-        row = np.flatnonzero(self.metric == number)
-        return {"keys": self.device[row], **{name: getattr(self, name)[row] for name in self.FIELDS}}
-
-    def load(self, saved: Mapping[str, NDArray[Any]], number: int = 0) -> None:
-        """Take up what ``snapshot`` gave, for a rule that has seen nothing; ValueError when it does not fit."""
-        self._put(self.row_of(saved["keys"], number), saved)
 
     def resume(self, alert: Alert, episode_us: int, newest_us: int, number: int = 0) -> None:
         """Take up an alert's episode after a restart."""

@@ -75,7 +75,7 @@ class Silence(DeviceState):
         self._last: Int64 = np.zeros(0, np.int64)
         self._typical: Float64 = np.zeros(0)  # s
         self._period: Float64 = np.zeros(0)  # s, 0 = the registry does not say
-        self._n: Int64 = np.zeros(0, np.int64)
+        self._n: NDArray[np.int32] = np.zeros(0, np.int32)
         self._met: Int64 = np.zeros(0, np.int64)  # arrival of the first message
         self._run: NDArray[np.int32] = np.zeros(0, np.int32)
         self._parent: NDArray[np.int32] = np.zeros(0, np.int32)  # the gateway's key
@@ -159,11 +159,11 @@ class Silence(DeviceState):
         gap_s[before == NEVER] = 0.0
         typical = np.exp(-gap_s / FORGET_S) * self._typical[row]
         np.maximum(typical, gap_s, out=typical)
-        new = np.flatnonzero(self._met[row] == NEVER)
-        self._met[row[new]] = at_us[new]
-        count = self._n[row]
-        counts = np.flatnonzero(steady & (count < self.settings.learn_n))  # more need not be known
-        self._n[row[counts]] = count[counts] + 1
+        young = np.flatnonzero(self._n[row] < self.settings.learn_n)  # more need not be known
+        if len(young):
+            some = row[young]
+            self._met[some] = np.where(self._met[some] == NEVER, at_us[young], self._met[some])
+            self._n[some] += steady[young]
         self._last[row] = at_us
         flags = self._active, self._explained, self._offline
         if not any(np.count_nonzero(flag) for flag in flags) and np.count_nonzero(steady) == len(steady):

@@ -59,8 +59,8 @@ def alone(rows: SeriesRows, row: Rows64, spans: Sequence[slice]) -> Values | Non
     """The finite values of some spans, one after the other, of the rows ``row``; None = none."""
     if not len(row):
         return None
-    time_us, received_us = _of(rows.time_us, spans), _of(rows.received_us, spans)
-    values = Values(row, time_us, _of(rows.value, spans), received_us, _of(rows.first, spans), None)
+    time_us, received_us = spanned(rows.time_us, spans), spanned(rows.received_us, spans)
+    values = Values(row, time_us, spanned(rows.value, spans), received_us, spanned(rows.first, spans), None)
     finite = np.isfinite(values.value)
     if np.count_nonzero(finite) == len(finite):  # nearly always: nothing is copied
         return values
@@ -68,7 +68,8 @@ def alone(rows: SeriesRows, row: Rows64, spans: Sequence[slice]) -> Values | Non
     return values._replace(first=begins(values.row)) if len(values.row) else None
 
 
-def _of(column: Column, spans: Sequence[slice]) -> Column:
+def spanned(column: Column, spans: Sequence[slice]) -> Column:
+    """These spans of a column, one after the other; of one span a view."""
     if len(spans) == 1:
         return column[spans[0]]  # type: ignore[return-value]
     return np.concatenate([column[span] for span in spans])  # type: ignore[return-value]

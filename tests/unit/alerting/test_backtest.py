@@ -98,7 +98,7 @@ def test_a_threshold_says_what_the_live_detector_says(more: dict[str, Any]) -> N
     active, expected = False, []
     live = Threshold(rule)
     for i, v in enumerate(value.tolist()):
-        for d in live.feed(readings([(1, SMOKE, int(time_us[i]), v)]), SMOKE):
+        for d in live.feed(readings([(1, SMOKE, int(time_us[i]), v)]), {"smoke_ppm": SMOKE}):
             active = d.phase != "clear"
         expected.append(active)
     assert found.alert.tolist() == expected

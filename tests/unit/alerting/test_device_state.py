@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alerting.detectors.rows import DeviceState
 from alerting.detectors.sta_lta import StaLta
 from alerting.detectors.threshold import Threshold
 from alerting.detectors.vibration_limit import VibrationLimit
@@ -65,8 +64,8 @@ def test_a_snapshot_is_a_copy() -> None:
 
 
 def test_state_of_another_shape_is_refused_by_name() -> None:
-    detector: DeviceState = Threshold(default_rule("fire.temperature"))
+    detector = Threshold(default_rule("fire.temperature"))
     other = Threshold(default_rule("fire.temperature", levels={3: 60}))
-    detector.detect(warm()[0], METRICS)  # type: ignore[attr-defined]
+    detector.detect(warm()[0], METRICS)
     with pytest.raises(ValueError, match="_since"):
         other.load(detector.snapshot())

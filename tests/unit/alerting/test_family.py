@@ -55,9 +55,7 @@ def restless(seed: int, n: int = N) -> Readings:
 
 
 def fed(to: DetectorBank, r: Readings, cuts: list[int]) -> list[Detection]:
-    return [
-        d for take in np.split(np.arange(len(r)), sorted(cuts)) for d in to.feed(block(some_readings(r, take)))
-    ]
+    return [d for take in np.split(np.arange(len(r)), sorted(cuts)) for d in to.feed(block(some_readings(r, take)))]
 
 
 @pytest.mark.parametrize(("detector", "seed"), [("level", 1), ("change", 5)])
@@ -88,6 +86,60 @@ def test_a_family_says_what_its_rules_say_alone_in_any_blocks(detector: str, see
         assert {name: column.tobytes() for name, column in sorted_by_key(whole).items()} == {
             name: column.tobytes() for name, column in sorted_by_key(own).items()
         }
+
+
+LEVELS: tuple[dict[str, Any], ...] = (
+    {"levels": {3: 40, 2: 60}, "clear": 30, "on_delay_s": 600},
+    {"levels": {2: 50}, "clear": 40, "n": 2, "of": 3},
+    {"levels": {4: -10, 3: -20, 1: -30}, "clear": 0, "direction": "below", "off_delay_s": 1200},
+    {"levels": {3: 45}, "clear": 45, "direction": "magnitude"},
+)
+
+
+def threshold(number: int, title: str = "-") -> Rule:
+    metric = (*METRICS, METRICS[0])[number]
+    given = {"metric": metric, "title": {"zh": title, "en": title}, **LEVELS[number]}
+    name, kind = f"threshold.{number}", f"anomaly.t{number}"
+    return parse_rule({"id": name, "detector": "threshold", "kind": kind, "settings": given})
+
+
+def thresholds() -> list[Rule]:
+    """As different as rules of levels can be; two of one metric."""
+    return [threshold(number) for number in range(len(LEVELS))]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(0, N), max_size=6))
+def test_thresholds_together_say_and_remember_what_each_would_alone(seed: int, cuts: list[int]) -> None:
+    r, rules = restless(seed), thresholds()
+    together, alone = bank(rules), [bank([one]) for one in rules]
+    assert all(isinstance(together.detectors[one.id], Member) for one in rules)
+    found = fed(together, r, cuts)
+    assert by_rule(found) == by_rule([d for one in alone for d in fed(one, r, [])])
+    for (_, whole), one in zip(together.snapshot(), alone, strict=True):
+        [(_, own)] = one.snapshot()
+        assert {name: column.tobytes() for name, column in sorted_by_key(whole).items()} == {
+            name: column.tobytes() for name, column in sorted_by_key(own).items()
+        }
+
+
+def test_a_threshold_that_changes_takes_its_memory_along_and_the_others_keep_theirs() -> None:
+    r, rules = restless(3), thresholds()
+    first, rest = some_readings(r, np.arange(600)), some_readings(r, np.arange(600, N))
+    undisturbed, edited = bank(rules), bank(rules)
+    assert told(undisturbed.feed(block(first))) == told(edited.feed(block(first))) != []
+    changed = threshold(3, "New")
+    assert edited.update([*rules[:3], changed]) == []
+    found = edited.feed(block(rest))
+    assert told(found) == told(undisturbed.feed(block(rest))) != []
+    assert {d.title["en"] for d in found if d.rule == changed.id} == {"New"}
+
+
+def test_a_rate_of_rise_stands_alone() -> None:
+    rising = thresholds()[0]
+    rising = replace(rising, settings=rising.settings.model_copy(update={"rise_over_s": 60.0}))
+    assert likeness(rising) is None
+    assert not isinstance(bank([rising, *thresholds()[1:]]).detectors[rising.id], Member)
 
 
 def sorted_by_key(memory: Any) -> dict[str, Any]:

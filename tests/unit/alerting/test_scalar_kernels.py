@@ -201,7 +201,7 @@ def hot(**more: Any) -> Threshold:
 
 def phases(d: Threshold, values: list[float], every_s: float = 1.0) -> list[tuple[str, int]]:
     r = readings([(1, TEMPERATURE, T0 + round(i * every_s * S), v) for i, v in enumerate(values)])
-    return [(x.phase, (x.sampled_us - T0) // round(every_s * S)) for x in d.feed(r, TEMPERATURE)]
+    return [(x.phase, (x.sampled_us - T0) // round(every_s * S)) for x in d.feed(r, {"temperature_c": TEMPERATURE})]
 
 
 def test_n_of_m_asks_for_so_many_of_the_last_values() -> None:
