@@ -76,16 +76,19 @@ class Fed:
     def _note(self, series: int, device: Int32 | Int64, time_us: Int64) -> None:
         if not len(device):
             return
-        newest = self._newest.get(series)
-        size = 0 if newest is None else len(newest)
-        top = int(device.max())
-        if top >= size:
-            grown = max(top + 1, 2 * size, 64)
-            if self._cells + grown - size > CELLS_MAX:
-                self.full = True
-                return
-            self._cells += grown - size
-            more = np.full(grown - size, NEVER, np.int64)
-            newest = self._newest[series] = more if newest is None else np.concatenate([newest, more])
-        assert newest is not None
-        np.maximum.at(newest, device, time_us)
+        try:
+            np.maximum.at(self._newest[series], device, time_us)
+        except (KeyError, IndexError):  # seldom; and a newest time may be noted twice
+            if self._hold(series, int(device.max())):
+                np.maximum.at(self._newest[series], device, time_us)
+
+    def _hold(self, series: int, top: int) -> bool:
+        """Make room up to this device key; False, and there is none, when it would be too much."""
+        newest = self._newest.get(series, np.zeros(0, np.int64))
+        size = max(top + 1, 2 * len(newest), 64)
+        if self._cells + size - len(newest) > CELLS_MAX:
+            self.full = True
+            return False
+        self._cells += size - len(newest)
+        self._newest[series] = np.concatenate([newest, np.full(size - len(newest), NEVER, np.int64)])
+        return True

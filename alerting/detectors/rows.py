@@ -230,19 +230,25 @@ class SeriesState(_Memory):
 
     def rows_in(self, metrics: Sequence[int], spans: Sequence[slice], device: Int32 | Int64) -> Rows64:
         """The rows of some spans of ``device``, one after the other, each of a metric's series."""
+        rows = self.known_rows(metrics, spans, device)
+        if rows is not None:
+            return rows
+        parts = [self._of_metric(key, device[span]) for key, span in zip(metrics, spans, strict=True)]
+        self._grow(len(self.device))
+        return np.concatenate(parts)
+
+    def known_rows(self, metrics: Sequence[int], spans: Sequence[slice], device: Int32 | Int64) -> Rows64 | None:
+        """As ``rows_in``, None when a series is unseen."""
         if not spans:
             return np.zeros(0, np.intp)
         lengths = [span.stop - span.start for span in spans]
         mine = device if sum(lengths) == len(device) else np.concatenate([device[span] for span in spans])
         width = self._table.shape[1]
         lines = [self._line.get(key, -1) for key in metrics]
-        if len(mine) and min(lines) >= 0 and int(mine.max()) < width:
-            rows: NDArray[np.int32] = self._table.reshape(-1)[np.repeat(np.array(lines) * width, lengths) + mine]
-            if rows.min() >= 0:
-                return rows.astype(np.intp)
-        parts = [self._of_metric(key, device[span]) for key, span in zip(metrics, spans, strict=True)]
-        self._grow(len(self.device))
-        return np.concatenate(parts)
+        if not len(mine) or min(lines) < 0 or int(mine.max()) >= width:
+            return None
+        rows: NDArray[np.int32] = self._table.reshape(-1)[np.repeat(np.array(lines) * width, lengths) + mine]
+        return rows.astype(np.intp) if rows.min() >= 0 else None
 
     def _of_metric(self, key: int, device: Int32 | Int64) -> Rows64:
         if not len(device):
@@ -258,6 +264,11 @@ class SeriesState(_Memory):
             self.device = np.concatenate([self.device, fresh])
             self.metric = np.concatenate([self.metric, np.full(len(fresh), key, np.int32)])
         return rows
+
+    def _seen_at_all(self, device: Int32 | Int64) -> bool:
+        """Whether any of these devices has any series."""
+        there = device[device < self._table.shape[1]]
+        return bool((self._table[: len(self._line), there] >= 0).any())
 
     def _seen_of(self, key: int, device: Int32 | Int64) -> Bool:
         """Which of these devices have a series of this metric."""

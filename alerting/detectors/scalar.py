@@ -232,10 +232,15 @@ class ScalarDetector(RuleState, ABC, Generic[OwnT]):
         name = self.companion()
         other = rows.spans.get(metrics.get(name, -1)) if name else None
         spans = {n: span for n, of in enumerate(self._metrics) if (span := rows.spans.get(metrics.get(of, -1)))}
+        numbers, parts = list(spans), list(spans.values())
         if other is None:
-            return alone(rows, self.rows_in(list(spans), list(spans.values()), rows.device), list(spans.values()))
-        parts = [self._with_companion(n, rows, spans.get(n, NONE), other) for n in range(len(self.rules))]
-        return joined([part for part in parts if part is not None])
+            return alone(rows, self.rows_in(numbers, parts, rows.device), parts)
+        if not self._seen_at_all(rows.device[other]):  # nearly always: they send nothing else
+            known = self.known_rows(numbers, parts, rows.device)
+            if known is not None:
+                return alone(rows, known, parts)
+        every = [self._with_companion(n, rows, spans.get(n, NONE), other) for n in range(len(self.rules))]
+        return joined([values for values in every if values is not None])
 
     def _with_companion(self, number: int, rows: SeriesRows, mine: slice, other: slice) -> Values | None:
         """The finite values of a rule's metric and its companion's; None = none."""

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from alerting.detectors.base import Positive, Rule, RuleSettings, Words
@@ -58,10 +57,10 @@ class Stuck(SeriesFaults):
         self._us_min = round(rule.settings.s_min * 1e6)
         self._newest: Int64 = np.zeros(0, np.int64)
         self._last: Float64 = np.zeros(0)
-        self._run: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._run: Int64 = np.zeros(0, np.int64)
         self._since: Int64 = np.zeros(0, np.int64)
-        self._longest: NDArray[np.int32] = np.zeros(0, np.int32)
-        self._changes: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._longest: Int64 = np.zeros(0, np.int64)
+        self._changes: Int64 = np.zeros(0, np.int64)
 
     def detect(self, block: Block, metrics: Mapping[str, int]) -> list[Detection]:
         """Judge the block's readings."""

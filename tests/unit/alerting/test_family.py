@@ -115,7 +115,7 @@ def test_thresholds_together_say_and_remember_what_each_would_alone(seed: int, c
     together, alone = bank(rules), [bank([one]) for one in rules]
     assert all(isinstance(together.detectors[one.id], Member) for one in rules)
     found = fed(together, r, cuts)
-    assert by_rule(found) == by_rule([d for one in alone for d in fed(one, r, [])])
+    assert by_rule(found) == by_rule([d for one in alone for d in fed(one, r, cuts)])
     for (_, whole), one in zip(together.snapshot(), alone, strict=True):
         [(_, own)] = one.snapshot()
         assert {name: column.tobytes() for name, column in sorted_by_key(whole).items()} == {
