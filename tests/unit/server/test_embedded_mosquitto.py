@@ -81,7 +81,7 @@ def test_a_limit_leaves_the_broker_files_of_its_own(monkeypatch: pytest.MonkeyPa
 def test_the_settings_that_keep_messages() -> None:
     values = dict(settings(template_path().read_text()))
     assert values["persistence"] == "true"
-    assert values["autosave_interval"] == "5"
+    assert values["autosave_interval"] == "30"
     # 0 would cut a client off for each publish that the ACL denies (Mosquitto 2.0).
     assert int(values["max_queued_messages"]) == 10**9
     assert int(values["max_queued_bytes"]) == 2**30
