@@ -481,12 +481,11 @@ async def test_queued_messages_outlast_the_broker(home: Path, killed: bool) -> N
                 await device.publish("sensors/D/readings", b"%d" % number)
             await device.flush()
         if killed:
-            published = time.time()
-            await until(lambda: (home / "broker/store/mosquitto.db").exists())
-            await until(lambda: (home / "broker/store/mosquitto.db").stat().st_mtime > published)
-            for line in processes_of(home):
-                if "mosquitto\0-c" in line:
-                    os.kill(int(line.split()[0]), signal.SIGKILL)
+            published, kept = time.time(), home / "broker/store/mosquitto.db"
+            (broker,) = (int(line.split()[0]) for line in processes_of(home) if "mosquitto\0-c" in line)
+            os.kill(broker, signal.SIGUSR1)  # save now instead of within half a minute
+            await until(lambda: kept.exists() and kept.stat().st_mtime > published)
+            os.kill(broker, signal.SIGKILL)
             process.kill()
         else:
             process.communicate("")
