@@ -27,8 +27,7 @@ from alerting.default_rules import DEFAULT_RULES
 from alerting.detectors.bank import DetectorBank
 from alerting.detectors.base import Detector, Rule
 from alerting.detectors.catalogue import DETECTORS
-from alerting.detectors.rows import DeviceState, Lent, SeriesState
-from alerting.detectors.scalar import ScalarDetector
+from alerting.detectors.rows import DeviceState, Lent, RuleState, SeriesState
 from alerting.detectors.threshold import Threshold
 from alerting.rules import parse_rule, parse_rules
 from domain.devices import Device
@@ -252,12 +251,8 @@ def scalar_state_table(sensors: int = 100_000) -> None:
     whole = 0.0
     for name in SCALARS:
         made = DETECTORS[name].make(scalar_rule(name), device)
-        keys = np.arange(1, sensors + 1, dtype=np.int32)
-        if isinstance(made, ScalarDetector):
-            made.row_of(keys)
-        else:
-            assert isinstance(made, DeviceState)
-            made.rows_of(keys)
+        assert isinstance(made, RuleState)
+        made.row_of(np.arange(1, sensors + 1, dtype=np.int32))
         mb = sum(getattr(made, field).nbytes for field in made.FIELDS) / 1e6
         whole += mb if name in ("threshold", "season", "drift", "change", "level") else 0.0
         print(f"{name:<46}{mb:>10.1f}")
