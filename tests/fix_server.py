@@ -31,7 +31,7 @@ import pytest
 
 from api.accounts import seed_demo_accounts
 from db.pool import connect
-from ingest.session import Endpoint
+from ingest.endpoint import Endpoint
 from server.embedded.home import running_urls
 from simulators.city import seed_demo
 from tests.fix_stack import free_port

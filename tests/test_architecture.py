@@ -17,7 +17,7 @@ PACKAGES = ("domain", "ingest", "alerting", "geo", "api", "simulators", "db", "s
 ALLOWED = {
     "psycopg": ("db/", "*/store.py", "*/queries.py", "server/"),
     "psycopg_pool": ("db/", "server/"),
-    "mqtt5": ("ingest/session.py", "ingest/service.py", "simulators/"),
+    "mqtt5": ("ingest/session.py", "ingest/connection.py", "ingest/endpoint.py", "simulators/"),
     "aiomqtt": ("simulators/",),
     "paho": ("simulators/",),
     "fastapi": ("api/", "server/wiring.py"),

@@ -264,7 +264,7 @@ async def effective(username: str, password: str) -> None:
 
 async def let_in(mqtt_url: str, username: str, password: str) -> bool:
     """Whether the broker accepts these credentials now."""
-    from ingest.session import Endpoint, may_connect
+    from ingest.endpoint import Endpoint, may_connect
 
     endpoint = Endpoint.parse(mqtt_url)
     return await may_connect(endpoint, username, password)

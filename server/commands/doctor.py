@@ -19,7 +19,7 @@ import typer
 from db.edition import SELECT_EDITION, Edition
 from db.pool import CONNECT_TIMEOUT_S
 from domain.errors import GridpulseError
-from ingest.session import Endpoint, may_connect
+from ingest.endpoint import Endpoint, may_connect
 from server.connect import database_url, running_server, server_mqtt_url
 from server.settings import Settings, load_settings
 

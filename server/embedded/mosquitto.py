@@ -18,7 +18,7 @@ from pathlib import Path
 
 from db.credentials import Revoked
 from domain.errors import EmbeddedError
-from ingest.session import take_over
+from ingest.endpoint import take_over
 from server.embedded.broker_accounts import (
     SERVER_NAME,
     SIMULATOR_NAME,

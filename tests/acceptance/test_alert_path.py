@@ -10,7 +10,7 @@ import time
 import aiomqtt
 import pytest
 
-from ingest.session import Endpoint
+from ingest.endpoint import Endpoint
 from tests.acceptance.live import live_feed
 from tests.fix_server import LiveServer
 

@@ -25,7 +25,7 @@ from db.pool import connect
 from geo.datum import from_wgs84
 from geo.locate import Locator
 from geo.store import load_locator, load_outlines
-from ingest.session import Endpoint
+from ingest.endpoint import Endpoint
 from simulators.scenarios.muck_truck import EVERY_S, SPEED_KMH, Way
 from simulators.scenarios.route import MUCK_ROUTE
 from tests.acceptance.live import Live, live_feed

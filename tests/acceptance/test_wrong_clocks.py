@@ -14,7 +14,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ingest.session import Endpoint
+from ingest.endpoint import Endpoint
 from tests.fix_server import LiveServer
 
 pytestmark = pytest.mark.stack

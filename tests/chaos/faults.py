@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingest.session import take_over
+from ingest.endpoint import take_over
 from server.wiring import INGEST_CLIENT_ID
 from simulators.connection import open_connection
 from simulators.wire import BrokerAddress

@@ -145,7 +145,7 @@ async def test_a_bad_message_is_quarantined_with_its_field_and_stops_none(ingest
 async def test_sparkplug_asks_for_a_rebirth_over_the_broker(ingest: Running, broker: Broker) -> None:
     import aiomqtt
 
-    from ingest.session import Endpoint
+    from ingest.endpoint import Endpoint
 
     endpoint = Endpoint.parse(broker.url)
     async with aiomqtt.Client(

@@ -22,6 +22,9 @@ import aiomqtt
 import pytest
 
 from db.credentials import Revoked
+from domain.errors import BrokerUnavailable
+from ingest.endpoint import Endpoint, may_connect
+from ingest.session import MqttSession
 from server.broker_log import Follower
 from server.embedded.authority import Certificate
 from server.embedded.broker_accounts import BrokerAccount, hash_password
@@ -300,6 +303,33 @@ async def test_passwords_over_tls(home: Path) -> None:
             await door.shut_out("P1")
             await ended(p1)
         assert await door.count_of("not_authorised", 3) == 3
+
+
+async def test_the_servers_own_session_over_tls(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(home, login="password") as door:
+        plain = Endpoint.parse(door.stack.urls.mqtt_url or "")
+        url = f"mqtts://{plain.username}:{plain.password}@127.0.0.1:{door.port}"
+        over = Endpoint.parse(url)
+        assert over.username is not None
+        assert over.password is not None
+        with pytest.raises(BrokerUnavailable, match="certificate verify failed"):
+            await may_connect(over, over.username, over.password)
+        monkeypatch.setenv("SSL_CERT_FILE", str(home / "tls/ca.crt"))
+        assert await may_connect(over, over.username, over.password)
+        assert not await may_connect(over, over.username, "wrong")
+        session = MqttSession(url, "ingest-over-tls", ["sensors/+/readings"])
+        running = asyncio.create_task(session.run())
+        try:
+            await session.wait_connected(10)
+            async with door.server() as other, asyncio.timeout(10):
+                await other.publish("sensors/D1/readings", b"{}", qos=1)
+                (arrived,) = await session.deliveries()
+            assert [message.topic for message in arrived.messages] == ["sensors/D1/readings"]
+            session.acknowledge(arrived.token)
+            assert session.backlog() == 0
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
 
 async def test_oversized_packets_and_wrong_passwords(home: Path) -> None:

@@ -21,10 +21,11 @@ from paho.mqtt.properties import Properties
 from db.pool import Pool
 from domain.readings import Block
 from ingest.adapters.routes import Adapters
+from ingest.endpoint import Endpoint
 from ingest.messages import Message, Rules
 from ingest.registry import Registry
 from ingest.service import IngestService, Sink
-from ingest.session import Endpoint, MqttSession
+from ingest.session import MqttSession
 from ingest.store import IngestStore
 from ingest.topics import SUBSCRIPTIONS
 from ingest.translation import Translation

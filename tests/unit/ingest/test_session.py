@@ -9,7 +9,9 @@ import pytest
 
 from domain.errors import BrokerUnavailable, SettingsError
 from ingest import session
-from ingest.session import Endpoint, MqttSession, check_connack, check_suback, puback_block
+from ingest.connection import check_connack, check_suback, puback_block
+from ingest.endpoint import Endpoint
+from ingest.session import MqttSession
 from tests.waiting import until
 
 
