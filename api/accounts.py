@@ -13,7 +13,17 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from api import queries
+from api.queries.people import (
+    ADD_SESSION,
+    ADD_USER,
+    AUDIT,
+    DISABLE_USER,
+    REPLACE_DEMO_USER,
+    SIGN_OUT_USER,
+    TOWNS_NAMED,
+    USER,
+    USERS,
+)
 from api.secrets import PASSWORD_MAX, PASSWORD_MIN, digest, hash_password, new_ticket, new_token
 from db.pool import Connection
 from domain.errors import CodeError, GridpulseError, NotFound
@@ -68,14 +78,14 @@ async def add_user(conn: Connection, name: str, password: str, role: str, area: 
     password_hash = await asyncio.to_thread(hash_password, password)
     row = {"name": name, "password_hash": password_hash, "role": role, "area": area, "demo": False}
     async with conn.transaction():
-        if await fetch_name(conn, queries.ADD_USER, row) is None:
+        if await fetch_name(conn, ADD_USER, row) is None:
             raise AccountError(f"there is a user {name!r} already; `gridpulse user disable {name}` ends it")
         await audit(conn, "cli", "user.add", name, {"role": role, "area": area})
 
 
 async def list_users(conn: Connection) -> list[dict[str, Any]]:
     """All accounts, without their hashes."""
-    cursor = await conn.execute(queries.USERS)
+    cursor = await conn.execute(USERS)
     names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
@@ -83,10 +93,10 @@ async def list_users(conn: Connection) -> list[dict[str, Any]]:
 async def disable_user(conn: Connection, name: str, *, disabled: bool = True) -> None:
     """Disable (and sign out everywhere) or enable an account. Raises: NotFound."""
     async with conn.transaction():
-        if await fetch_name(conn, queries.DISABLE_USER, {"name": name, "disabled": disabled}) is None:
+        if await fetch_name(conn, DISABLE_USER, {"name": name, "disabled": disabled}) is None:
             raise NotFound(f"there is no user {name!r}; `gridpulse user list` shows all")
         if disabled:
-            await conn.execute(queries.SIGN_OUT_USER, {"name": name})
+            await conn.execute(SIGN_OUT_USER, {"name": name})
         await audit(conn, "cli", "user.disable" if disabled else "user.enable", name, {})
 
 
@@ -101,7 +111,7 @@ async def issue_token(conn: Connection, name: str, ttl_s: float = TOKEN_TTL_S) -
     """A bearer token for an enabled user, for the command line. Raises: NotFound, AccountError."""
     if not 1 <= ttl_s <= 366 * 86400:
         raise AccountError("a token lives 1 second to 366 days; give --ttl in seconds")
-    row = await (await conn.execute(queries.USER, {"name": name})).fetchone()
+    row = await (await conn.execute(USER, {"name": name})).fetchone()
     if row is None or row[-1]:
         raise NotFound(f"there is no enabled user {name!r}; `gridpulse user list` shows all")
     token, _ = await open_session(conn, name, utc_now(), ttl_s)
@@ -119,7 +129,7 @@ async def issue_ticket(conn: Connection, name: str, ttl_s: float = TICKET_TTL_S)
 async def add_session(conn: Connection, secret: str, kind: str, name: str, expires_at: datetime) -> None:
     """Store the digest of a token or ticket."""
     row = {"digest": digest(secret), "kind": kind, "name": name, "expires_at": expires_at}
-    await conn.execute(queries.ADD_SESSION, row)
+    await conn.execute(ADD_SESSION, row)
 
 
 async def seed_demo_accounts(conn: Connection) -> list[tuple[str, str, str, str]]:
@@ -128,7 +138,7 @@ async def seed_demo_accounts(conn: Connection) -> list[tuple[str, str, str, str]
     The two that could change devices and rules get a new password at each start. A real
     account of the same name is left alone and not returned.
     """
-    town = await fetch_name(conn, queries.TOWNS_NAMED, {"name": DEMO_TOWN}) or "441900126"
+    town = await fetch_name(conn, TOWNS_NAMED, {"name": DEMO_TOWN}) or "441900126"
     wanted = [
         ("dispatcher", DEMO_PASSWORD, "dispatcher", ""),
         ("machong", DEMO_PASSWORD, "responder", town),
@@ -139,7 +149,7 @@ async def seed_demo_accounts(conn: Connection) -> list[tuple[str, str, str, str]
     made = []
     for (name, password, role, area), password_hash in zip(wanted, hashes, strict=True):
         row = {"name": name, "password_hash": password_hash, "role": role, "area": area}
-        if await fetch_name(conn, queries.REPLACE_DEMO_USER, row) is not None:
+        if await fetch_name(conn, REPLACE_DEMO_USER, row) is not None:
             made.append((name, password, role, area))
     return made
 
@@ -147,4 +157,4 @@ async def seed_demo_accounts(conn: Connection) -> list[tuple[str, str, str, str]
 async def audit(conn: Connection, actor: str, action: str, target: str, body: dict[str, Any]) -> None:
     """Write down who did what."""
     row = {"actor": actor, "action": action, "target": target, "body": msgspec.json.encode(body).decode()}
-    await conn.execute(queries.AUDIT, row)
+    await conn.execute(AUDIT, row)

@@ -14,11 +14,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from api import accounts, queries
+from api import accounts
 from api.metrics import LOGINS
 from api.ports import ApiPorts
 from api.problems import NotSignedIn, TooManyTries
-from api.queries import reading, writing
+from api.queries.people import SESSION, SIGN_OUT, TAKE_TICKET, USER
+from api.reader import reading, writing
 from api.secrets import digest, new_ticket, verify_password
 from api.throttle import Throttle
 from db.pool import Connection
@@ -106,7 +107,7 @@ class Door:
         """A session for a name and password. Raises: NotSignedIn, TooManyTries."""
         self.limit(name, address)
         async with reading(self.ports.pool) as reader:
-            user = await reader.row(queries.USER, {"name": name})
+            user = await reader.row(USER, {"name": name})
         async with self.hashing:
             known = user["password_hash"] if user else None
             fits = await asyncio.to_thread(verify_password, password, known)
@@ -139,7 +140,7 @@ class Door:
         """The session of a bearer token. Raises: NotSignedIn."""
         found = digest(token)
         async with reading(self.ports.pool) as reader:
-            row = await reader.row(queries.SESSION, {"digest": found, "kind": "bearer", "now": self.now()})
+            row = await reader.row(SESSION, {"digest": found, "kind": "bearer", "now": self.now()})
         if row is None:
             raise NotSignedIn("this token is not valid (any more); sign in again")
         return Session(Actor(row["name"], row["role"], row["area"]), row["language"], row["expires_at"], found)
@@ -155,13 +156,13 @@ class Door:
     async def sign_out(self, session: Session) -> None:
         """End a session and its sockets."""
         async with writing(self.ports.pool) as conn:
-            await conn.execute(queries.SIGN_OUT, {"digest": session.digest})
+            await conn.execute(SIGN_OUT, {"digest": session.digest})
         self.ports.hub.recheck_soon()
 
 
 async def take_ticket(conn: Connection, ticket: str, now: datetime) -> dict[str, Any] | None:
     """Use a ticket up: its user, or None when it is unknown, used or too old."""
-    cursor = await conn.execute(queries.TAKE_TICKET, {"digest": digest(ticket), "now": now})
+    cursor = await conn.execute(TAKE_TICKET, {"digest": digest(ticket), "now": now})
     row = await cursor.fetchone()
     return None if row is None else dict(zip(("name", "role", "area", "language"), row, strict=True))
 

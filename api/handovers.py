@@ -12,12 +12,12 @@ import asyncio
 import logging
 from typing import Any
 
-from api import queries
 from api.feed import Feed, ValueSubscription
 from api.filters import AlertFilter
 from api.messages import frame
 from api.metrics import LIVE_FRAMES
-from api.queries import reading
+from api.queries.trips import HANDOVERS_AFTER, NEWEST_HANDOVER
+from api.reader import reading
 from db.listen import wakeups
 from db.pool import Pool
 from domain.errors import DatabaseUnavailable
@@ -52,13 +52,13 @@ class Handovers:
         """Push all rows after the newest one known; the first call only finds where to begin."""
         if self.newest is None:
             async with reading(self.pool, asked=False) as reader:
-                row = await reader.row(queries.NEWEST_HANDOVER)
+                row = await reader.row(NEWEST_HANDOVER)
             assert row is not None
             self.newest = row["seq"]
             return
         while True:
             async with reading(self.pool, asked=False) as reader:
-                rows = await reader.rows(queries.HANDOVERS_AFTER, {"seq": self.newest, "limit": PAGE})
+                rows = await reader.rows(HANDOVERS_AFTER, {"seq": self.newest, "limit": PAGE})
             for row in rows:
                 self.push(row)
                 self.newest = row["seq"]

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from api import queries
 from api.changes import Change, change_of, stage_seconds
 from api.client import Client, Identity
 from api.dispatch import Dispatcher, Subscription, reload_reason
@@ -23,7 +22,10 @@ from api.incidents import IncidentChange, incident_change_of
 from api.messages import SIGNED_OUT, SubscribeAlerts, SubscribeValues, frame
 from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
 from api.poll import poll_values, positions_since
-from api.queries import Reader, reading, writing
+from api.queries.alerts import CHANGES_AFTER, CURSOR_BOUNDS, MARK_PUSHED, NEWEST_CURSOR
+from api.queries.people import SESSIONS_ALIVE, USERS_ENABLED
+from api.queries.received import NEWEST_POSITIONS
+from api.reader import Reader, reading, writing
 from api.registry import Registry
 from api.snapshots import Snapshots, read_snapshot
 from api.values import TICK_S, merge_items
@@ -150,7 +152,7 @@ class Hub:
         live already would have a hole.
         """
         async with reading(self.pool, asked=False) as reader:
-            row = await reader.row(queries.NEWEST_CURSOR)
+            row = await reader.row(NEWEST_CURSOR)
         assert row is not None
         if self.newest is None:  # two may have asked
             self.newest = row["cursor"]
@@ -209,7 +211,7 @@ class Hub:
         """Every change after ``since`` in order, or ``reload``."""
         client = subscription.client
         async with self.reads, reading(self.pool, asked=False) as reader:
-            bounds = await reader.row(queries.CURSOR_BOUNDS)
+            bounds = await reader.row(CURSOR_BOUNDS)
         assert bounds is not None
         reason = reload_reason(since, **bounds)
         if reason is not None:
@@ -264,7 +266,7 @@ class Hub:
         batch = dict(self.pushed)
         ats = [from_us(at_us) for at_us, _ in batch.values()]
         async with writing(self.pool) as conn:
-            cursor = await conn.execute(queries.MARK_PUSHED, {"ids": list(batch), "ats": ats})
+            cursor = await conn.execute(MARK_PUSHED, {"ids": list(batch), "ats": ats})
             written = {str(row[0]) for row in await cursor.fetchall()}
         for id_, (at_us, tries) in batch.items():
             if id_ in written or tries + 1 >= PUSHED_TRIES:
@@ -286,7 +288,7 @@ class Hub:
         client.subscriptions[wanted.id] = subscription
         if wanted.channel == "vehicles":
             after = from_us(self.now_us() - round(VEHICLES_BACK_S * 1e6))
-            fresh = await positions_since(self.pool, queries.NEWEST_POSITIONS, after)
+            fresh = await positions_since(self.pool, NEWEST_POSITIONS, after)
             merge_items(subscription.waiting, self.feed.visible(fresh, subscription))
 
     async def device_key(self, actor: Actor, device_id: str, exercise: str | None) -> int:
@@ -334,8 +336,8 @@ class Hub:
         names = sorted({client.actor.name for client in clients})
         digests = list({c.identity.session for c in clients if c.identity.session is not None})
         async with reading(self.pool, asked=False) as reader:
-            users = await reader.rows(queries.USERS_ENABLED, {"names": names})
-            alive = await reader.rows(queries.SESSIONS_ALIVE, {"digests": digests, "now": from_us(now_us)})
+            users = await reader.rows(USERS_ENABLED, {"names": names})
+            alive = await reader.rows(SESSIONS_ALIVE, {"digests": digests, "now": from_us(now_us)})
         actors = {row["name"]: Actor(row["name"], row["role"], row["area"]) for row in users}
         sessions = {bytes(row["digest"]) for row in alive}
         for client in clients:
@@ -345,7 +347,7 @@ class Hub:
 
 async def changes_after(reader: Reader, cursor: int) -> list[Change | IncidentChange]:
     """The next page of changes."""
-    rows = await reader.rows(queries.CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
+    rows = await reader.rows(CHANGES_AFTER, {"cursor": cursor, "limit": PAGE})
     return [incident_change_of(row) if row["is_incident"] else change_of(row) for row in rows]
 
 

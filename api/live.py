@@ -12,14 +12,15 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api import messages, queries
+from api import messages
 from api.accounts import TOKEN_TTL_S
 from api.auth import take_ticket
 from api.client import Client, Identity
 from api.messages import Hello, Ping, SubscribeAlerts, SubscribeValues, Unsubscribe, frame
 from api.metrics import LIVE_LAGGING, LIVE_REFUSED
 from api.ports import ApiPorts
-from api.queries import reading, writing
+from api.queries.people import SESSION
+from api.reader import reading, writing
 from api.secrets import digest, session_of
 from api.throttle import Throttle
 from domain.clock import from_us, to_us
@@ -104,7 +105,7 @@ async def identify(ports: ApiPorts, message: Hello) -> Identity | None:
         session = bound
     async with reading(ports.pool) as reader:
         row = await reader.row(
-            queries.SESSION, {"digest": session, "kind": "bearer", "now": from_us(now_us)}
+            SESSION, {"digest": session, "kind": "bearer", "now": from_us(now_us)}
         )
     if row is None:
         return None

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from api import queries
-from api.queries import Reader
+from api.queries.received import MEDIA
+from api.reader import Reader
 from db.media import MediaFolder
 from domain.errors import NotFound
 
@@ -39,7 +39,7 @@ async def file_of(
 
 async def name_of(reader: Reader, url: str) -> str:
     """The stored file of an address. Raises: NotFound with what became of it."""
-    row = await reader.row(queries.MEDIA, {"url": url})
+    row = await reader.row(MEDIA, {"url": url})
     if row is None:
         raise NotFound("it was not fetched (yet): GRIDPULSE_MEDIA_HOSTS says from which hosts it may be")
     if row["name"] is None:

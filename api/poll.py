@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
-from api import queries
 from api.feed import Feed
-from api.queries import reading
+from api.queries.received import POSITIONS_AFTER, SEEN_AFTER
+from api.reader import reading
 from api.values import Fresh
 from db.pool import Pool
 from domain.clock import from_us, iso, to_us
@@ -35,7 +35,7 @@ async def poll_values(pool: Pool, feed: Feed, now_us: Callable[[], int]) -> None
         started = from_us(now_us())
         if feed.subscriptions:
             try:
-                fresh = await positions_since(pool, queries.POSITIONS_AFTER, after - OVERLAP)
+                fresh = await positions_since(pool, POSITIONS_AFTER, after - OVERLAP)
                 fresh.devices = await devices_since(pool, after - OVERLAP)
             except DatabaseUnavailable as error:
                 log.warning("cannot poll values now, trying again: %s", error)
@@ -54,7 +54,7 @@ async def positions_since(pool: Pool, sql: LiteralString, after: datetime) -> Fr
 async def devices_since(pool: Pool, after: datetime) -> dict[int, dict[str, Any]]:
     """Signs of life after a time."""
     async with reading(pool, asked=False) as reader:
-        rows = await reader.rows(queries.SEEN_AFTER, {"after": after})
+        rows = await reader.rows(SEEN_AFTER, {"after": after})
     return by_key(rows)
 
 

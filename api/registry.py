@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from api import queries
-from api.queries import reading
+from api.queries.devices import METRIC_NAMES, REGISTRY
+from api.reader import reading
 from db.devices import CHANNEL
 from db.listen import wakeups
 from db.pool import Pool
@@ -59,8 +59,8 @@ class Registry:
     async def load(self) -> None:
         """Read everything anew. Raises: DatabaseUnavailable."""
         async with reading(self.pool, asked=False) as reader:
-            rows = await reader.rows(queries.REGISTRY)
-            names = await reader.rows(queries.METRIC_NAMES)
+            rows = await reader.rows(REGISTRY)
+            names = await reader.rows(METRIC_NAMES)
         self.devices = {
             row["key"]: Known(row["id"], row["kind"], row["run"], row["town"], row["village"], row["grid"])
             for row in rows

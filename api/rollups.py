@@ -38,7 +38,7 @@ class Parts:
     raw: Sequence[Window]
 
     def sql_parameters(self) -> dict[str, Any]:
-        """For ``queries.READINGS_BY_UNIT``."""
+        """For ``READINGS_BY_UNIT``."""
         named: dict[str, Any] = {}
         for name, windows in (("rolled", self.rolled), ("raw", self.raw)):
             named[f"{name}_from"] = [from_us(start) for start, _ in windows]

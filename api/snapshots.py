@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from api import queries
 from api.filters import AlertFilter
 from api.incidents import CHANNEL as INCIDENTS
 from api.incidents import within
 from api.messages import frame
-from api.queries import reading
+from api.queries.alerts import NEWEST_CURSOR, SNAPSHOT, SNAPSHOT_COUNT
+from api.queries.incidents import INCIDENTS_LISTED
+from api.reader import reading
 from db.pool import Pool
 
 ALERTS_MAX = 5_000
@@ -72,9 +73,9 @@ async def read_snapshot(pool: Pool, channel: str, area: str, wanted: AlertFilter
     if channel == INCIDENTS:
         return await read_incidents(pool, area, parameters, now_us)
     async with reading(pool, asked=False) as reader:
-        newest = await reader.row(queries.NEWEST_CURSOR)
-        rows = await reader.rows(queries.SNAPSHOT, parameters)
-        count = await reader.row(queries.SNAPSHOT_COUNT, parameters) if len(rows) > ALERTS_MAX else None
+        newest = await reader.row(NEWEST_CURSOR)
+        rows = await reader.rows(SNAPSHOT, parameters)
+        count = await reader.row(SNAPSHOT_COUNT, parameters) if len(rows) > ALERTS_MAX else None
     assert newest is not None
     items = ",".join(row["alert"] for row in rows[:ALERTS_MAX])
     return Snapshot(newest["cursor"], now_us, items, None if count is None else count["open"])
@@ -84,8 +85,8 @@ async def read_incidents(pool: Pool, area: str, parameters: Mapping[str, Any], n
     """The same of incidents."""
     asked = {**parameters, "state": ["open"], "since": None, "after_id": None, "after_at": None}
     async with reading(pool, asked=False) as reader:
-        newest = await reader.row(queries.NEWEST_CURSOR)
-        rows = await reader.rows(queries.INCIDENTS, asked)
+        newest = await reader.row(NEWEST_CURSOR)
+        rows = await reader.rows(INCIDENTS_LISTED, asked)
     assert newest is not None
     shown = rows[:ALERTS_MAX]
     items = ",".join(msgspec.json.encode(within(row["body"], area)).decode() for row in shown)

@@ -14,12 +14,12 @@ import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn, require
 from api.filters import from_query
 from api.media import kept_links
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
-from api.queries import Reader, reading
+from api.queries.alerts import ALERT, CLOSED_ALERTS, HISTORY, OPEN_ALERTS
+from api.reader import Reader, reading
 from api.schemas import (
     Action,
     ActionBody,
@@ -109,14 +109,14 @@ async def list_page(
     rows: list[dict[str, Any]] = []
     if part == "open" and (still_open := [state for state in asked if state != "closed"]):
         rows = await reader.rows(
-            queries.OPEN_ALERTS, {**parameters, **after, "state": still_open, "limit": limit + 1}
+            OPEN_ALERTS, {**parameters, **after, "state": still_open, "limit": limit + 1}
         )
     if part == "open":
         after = {"after_severity": 0, "after_at": from_us(0), "after_id": None}
     opened = len(rows)
     if opened <= limit and "closed" in asked:
         rows += await reader.rows(
-            queries.CLOSED_ALERTS, {**parameters, **after, "state": ["closed"], "limit": limit + 1 - opened}
+            CLOSED_ALERTS, {**parameters, **after, "state": ["closed"], "limit": limit + 1 - opened}
         )
     if len(rows) <= limit:
         return rows, None
@@ -127,7 +127,7 @@ async def list_page(
 
 async def find_alert(reader: Reader, alert_id: str, actor: Actor) -> dict[str, Any]:
     """An alert within the actor's area. Raises: NotFound."""
-    row = await reader.row(queries.ALERT, {"id": alert_id, "area": actor.area})
+    row = await reader.row(ALERT, {"id": alert_id, "area": actor.area})
     if row is None:
         raise NotFound(f"there is no alert {alert_id!r} (in your area)")
     found: dict[str, Any] = msgspec.json.decode(row["alert"])
@@ -160,7 +160,7 @@ async def alert(session: SignedIn, ports: Ports, alert_id: Text) -> Response:
     """One alert with `history`, every change of it oldest first, and links in `evidence`."""
     async with reading(ports.pool) as reader:
         found = await find_alert(reader, alert_id, session.actor)
-        history = await reader.rows(queries.HISTORY, {"id": alert_id})
+        history = await reader.rows(HISTORY, {"id": alert_id})
         links = evidence_links(found) | await kept_links(reader, ports.media, found)
     evidence = {**(found.get("evidence") or {}), "links": links}
     return reply({**found, "evidence": evidence, "history": history})

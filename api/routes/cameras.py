@@ -10,10 +10,11 @@ import numpy as np
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn
 from api.ports import ApiPorts
-from api.queries import Reader, reading
+from api.queries.devices import CAMERAS_IN_BOX, DEVICE
+from api.queries.places import OPEN_ALERTS_IN_BOX
+from api.reader import Reader, reading
 from api.routes.alerts import find_alert
 from api.schemas import DEVICE_ID, Datum, Lat, Limit, Lon, Text, device_json, location, page
 from domain.clock import from_us
@@ -69,13 +70,13 @@ async def alerts_of_camera(
     """Open alerts that this camera's picture can confirm, best in view first, and what to look for."""
     asked = {"id": camera_id, "exercise": None, "area": session.actor.area, "now": from_us(ports.now_us())}
     async with reading(ports.pool) as reader:
-        row = await reader.row(queries.DEVICE, asked)
+        row = await reader.row(DEVICE, asked)
         if row is None or row["kind"] != "camera":
             raise NotFound(f"there is no camera {camera_id!r} (in your area)")
         if row["lon"] is None or row["range_m"] is None or row["fov_deg"] is None:
             return page([], None, why="the registry lacks this camera's place, range or field of view")
         box = box_round(row["lon"], row["lat"], row["range_m"])
-        alerts = await reader.rows(queries.OPEN_ALERTS_IN_BOX, {**box, "area": session.actor.area})
+        alerts = await reader.rows(OPEN_ALERTS_IN_BOX, {**box, "area": session.actor.area})
     camera = Cameras.of_rows([row])
     lon, lat = (np.array([alert[name] for alert in alerts], np.float64) for name in ("lon", "lat"))
     items = [
@@ -108,7 +109,7 @@ async def cameras_round(
 ) -> list[dict[str, Any]]:
     """Cameras of the actor's area within a radius, in the order of ``Sight.order``."""
     parameters = {**box_round(lon, lat, radius_m), "area": actor.area, "now": from_us(ports.now_us())}
-    rows = await reader.rows(queries.CAMERAS_IN_BOX, parameters)
+    rows = await reader.rows(CAMERAS_IN_BOX, parameters)
     cameras = Cameras.of_rows(rows)
     seen = look(cameras, lon, lat)
     shown = [

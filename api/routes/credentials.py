@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api import accounts
 from api.auth import Ports, SignedIn, require
-from api.queries import reading, writing
+from api.reader import reading, writing
 from api.routes.devices import DeviceId, find_device
 from api.schemas import CredentialsBody, reply
 from db import credentials

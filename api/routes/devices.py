@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
-from api import accounts, queries
+from api import accounts
 from api.auth import Ports, Session, SignedIn, require
 from api.paging import LIMIT_DEFAULT, decode_cursor, encode_cursor
 from api.ports import ApiPorts
-from api.queries import Reader, Row, reading, writing
+from api.queries.devices import DELETE_DEVICE, DEVICE, DEVICES, FAULTS_OF_DEVICE
+from api.reader import Reader, Row, reading, writing
 from api.schemas import (
     DEVICE_ID,
     Cursor,
@@ -52,7 +53,7 @@ async def find_device(
         "area": actor.area,
         "now": from_us(ports.now_us()),
     }
-    row = await reader.row(queries.DEVICE, parameters)
+    row = await reader.row(DEVICE, parameters)
     if row is None:
         raise NotFound(f"there is no device {device_id!r} (in your area); GET /api/v1/devices lists them")
     return row
@@ -81,7 +82,7 @@ async def devices(
         "now": from_us(ports.now_us()), "after_id": after_id, "after_key": after_key, "limit": limit + 1,
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.DEVICES, parameters)
+        rows = await reader.rows(DEVICES, parameters)
     next_ = None
     if len(rows) > limit:
         next_ = encode_cursor(CURSOR, rows[limit - 1]["id"], rows[limit - 1]["key"])
@@ -93,7 +94,7 @@ async def device(session: SignedIn, ports: Ports, device_id: DeviceId, exercise:
     """One device; `faults` says what is wrong with itself now: a clock that is off, drifts or stands, silence, …"""
     async with reading(ports.pool) as reader:
         row = await find_device(reader, ports, session.actor, device_id, exercise)
-        faults = await reader.rows(queries.FAULTS_OF_DEVICE, {"device": row["key"]})
+        faults = await reader.rows(FAULTS_OF_DEVICE, {"device": row["key"]})
     return reply({**device_json(row), "faults": faults})
 
 
@@ -156,7 +157,7 @@ async def delete_device(session: SignedIn, ports: Ports, device_id: DeviceId) ->
     async with reading(ports.pool) as reader:
         await find_device(reader, ports, session.actor, device_id, None)
     async with writing(ports.pool) as conn:
-        await conn.execute(queries.DELETE_DEVICE, {"id": device_id})
+        await conn.execute(DELETE_DEVICE, {"id": device_id})
         await notify(conn)
         await credentials.revoke(conn, device_id)
         await accounts.audit(conn, session.actor.name, "device.delete", device_id, {})

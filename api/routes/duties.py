@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.auth import Ports, SignedIn
-from api.queries import reading
+from api.reader import reading
 from api.routes.alerts import find_alert
 from api.schemas import Text, reply
 from domain.clock import iso

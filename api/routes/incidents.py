@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn
 from api.filters import from_query
 from api.incidents import within
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
 from api.ports import ApiPorts
-from api.queries import Reader, reading
+from api.queries.incidents import ALERTS_OF_INCIDENT, INCIDENT, INCIDENT_HISTORY, INCIDENTS_LISTED
+from api.reader import Reader, reading
 from api.routes.alerts import integers
 from api.schemas import Cursor, Exercise, Limit, Many, Text, Time, page, place_json, reply, split
 from domain.clock import to_us
@@ -63,7 +63,7 @@ async def incidents(
         "after_id": after_id, "after_at": cursor_time(CURSOR, after_us),
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.INCIDENTS, parameters)
+        rows = await reader.rows(INCIDENTS_LISTED, parameters)
     shown = rows[:limit]
     next_ = None
     if len(rows) > limit:
@@ -77,8 +77,8 @@ async def incident(session: SignedIn, ports: Ports, incident_id: Text) -> Respon
     async with reading(ports.pool) as reader:
         found = await find_incident(reader, incident_id, session.actor)
         parameters = {"id": incident_id, "area": session.actor.area, "limit": MEMBERS_MAX}
-        alerts = await reader.rows(queries.ALERTS_OF_INCIDENT, parameters)
-        history = await reader.rows(queries.INCIDENT_HISTORY, {"id": incident_id})
+        alerts = await reader.rows(ALERTS_OF_INCIDENT, parameters)
+        history = await reader.rows(INCIDENT_HISTORY, {"id": incident_id})
     return reply({
         **found, "alerts": [row["id"] for row in alerts],
         "members": with_states(found.get("members") or [], alerts), **whose(ports, found), "history": history,
@@ -87,7 +87,7 @@ async def incident(session: SignedIn, ports: Ports, incident_id: Text) -> Respon
 
 async def find_incident(reader: Reader, incident_id: str, actor: Actor) -> dict[str, Any]:
     """An incident of which some lies in the actor's area. Raises: NotFound."""
-    row = await reader.row(queries.INCIDENT, {"id": incident_id, "area": actor.area})
+    row = await reader.row(INCIDENT, {"id": incident_id, "area": actor.area})
     if row is None:
         raise NotFound(f"there is no incident {incident_id!r} (in your area)")
     return within(row["body"], actor.area)

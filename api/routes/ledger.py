@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn, require
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
-from api.queries import one, reading, writing
+from api.queries.ledger import ASK_REPLAY, GAPS, LEDGER, QUARANTINE
+from api.reader import one, reading, writing
 from api.schemas import DEVICE_ID, Cursor, Exercise, Limit, Text, Time, page, reply
 from domain.clock import from_us, to_us
 from domain.errors import PayloadError
@@ -41,7 +41,7 @@ async def ledger(
         "after": None if after_us is None else cursor_time("ledger", after_us), "after_key": after_key,
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.LEDGER, parameters)
+        rows = await reader.rows(LEDGER, parameters)
     next_ = None
     if len(rows) > limit:
         last = rows[limit - 1]
@@ -81,7 +81,7 @@ async def gaps(
         "after_first": after_first,
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.GAPS, parameters)
+        rows = await reader.rows(GAPS, parameters)
     next_ = None
     if len(rows) > limit:
         last = rows[limit - 1]
@@ -107,7 +107,7 @@ async def quarantine(
         "after": after, "limit": limit + 1,
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.QUARANTINE, parameters)
+        rows = await reader.rows(QUARANTINE, parameters)
     next_ = encode_cursor("quarantine", rows[limit - 1]["id"]) if len(rows) > limit else None
     items = [{**row, "head": bytes(row["head"]).decode(errors="replace")} for row in rows[:limit]]
     return page(items, next_)
@@ -129,5 +129,5 @@ async def replay(session: SignedIn, ports: Ports, body: ReplayBody) -> Response:
     if body.ids is None and body.reason is None and body.device is None:
         raise PayloadError("bad_body", "say which: ids, reason or device")
     async with writing(ports.pool) as conn:
-        row = await one(conn, queries.ASK_REPLAY, {**body.model_dump(), "area": session.actor.area})
+        row = await one(conn, ASK_REPLAY, {**body.model_dump(), "area": session.actor.area})
     return reply({"asked": row["asked"]}, status=202)

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, Response
 from api.auth import Ports, SignedIn
 from api.media import file_of
 from api.ports import ApiPorts
-from api.queries import reading
+from api.reader import reading
 from api.routes.alerts import find_alert
 from api.schemas import Text
 

@@ -16,12 +16,20 @@ import numpy as np
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn
 from api.filters import parse_bbox
 from api.paging import LIMIT_DEFAULT, decode_cursor, encode_cursor
 from api.ports import ApiPorts
-from api.queries import reading
+from api.queries.places import (
+    ADDRESS,
+    ADDRESS_ALIASES,
+    ADDRESSES,
+    ADDRESSES_BY_ID,
+    ADDRESSES_OF_BUILDING,
+    GRIDS,
+    REGIONS,
+)
+from api.reader import reading
 from api.schemas import (
     AddressId,
     Cursor,
@@ -121,7 +129,7 @@ async def regions(
         "level": level, "parent": parent, "after": after, "limit": limit + 1, "now": from_us(ports.now_us()),
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.REGIONS, parameters)
+        rows = await reader.rows(REGIONS, parameters)
     next_ = encode_cursor("regions", rows[limit - 1]["code"]) if len(rows) > limit else None
     return page(rows[:limit], next_)
 
@@ -146,7 +154,7 @@ async def grids(
         "limit": limit + 1 if box is None else None,
     }  # fmt: skip
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.GRIDS, parameters)
+        rows = await reader.rows(GRIDS, parameters)
     found = rows if box is None else [row for row in rows if touches(box, row["outline"])]
     next_ = encode_cursor("grids", found[limit - 1]["code"]) if len(found) > limit else None
     return page(found[:limit], next_)
@@ -194,7 +202,7 @@ async def addresses(
     found = await asyncio.to_thread(ports.search, q, start + limit + 1) or ()
     chosen = [f for f in found if f.kind == "address"][start:]
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.ADDRESSES_BY_ID, {"ids": [f.code for f in chosen[:limit]]})
+        rows = await reader.rows(ADDRESSES_BY_ID, {"ids": [f.code for f in chosen[:limit]]})
     there = {row["id"]: address_json(row) for row in rows}
     items = [
         {**there[f.code], "score": f.score, "reasons": f.reasons} for f in chosen[:limit] if f.code in there
@@ -215,7 +223,7 @@ async def addresses_with_words(ports: ApiPorts, q: str, limit: int, cursor: str 
     after = decode_cursor("addresses", cursor, str)[0] if cursor else None
     parameters = {"patterns": [pattern(word) for word in q.split()] or ["%"], "after": after, "limit": limit + 1}
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.ADDRESSES, parameters)
+        rows = await reader.rows(ADDRESSES, parameters)
     next_ = encode_cursor("addresses", rows[limit - 1]["id"]) if len(rows) > limit else None
     return page([address_json(row) for row in rows[:limit]], next_)
 
@@ -235,12 +243,12 @@ async def address(
     rule = address_rule()
     building = rule.building(address_id)
     async with reading(ports.pool) as reader:
-        row = await reader.row(queries.ADDRESS, {"id": address_id})
+        row = await reader.row(ADDRESS, {"id": address_id})
         if row is None:
             raise NotFound(f"there is no address {address_id}; GET /api/v1/addresses?q= finds them by text")
-        aliases = await reader.rows(queries.ADDRESS_ALIASES, {"id": address_id})
+        aliases = await reader.rows(ADDRESS_ALIASES, {"id": address_id})
         within = {"id": address_id, "building": building, "length": rule.length}
-        others = await reader.rows(queries.ADDRESSES_OF_BUILDING, within)
+        others = await reader.rows(ADDRESSES_OF_BUILDING, within)
     levels = {"city": address_id[:6], "town": row["grid"][:9], "village": row["grid"][:12], "grid": row["grid"]}
     house = {"building": building, "room": rule.room(address_id) or None}
     return reply({**address_json(row), "levels": {**levels, **house}, "aliases": aliases, "in_building": others})

@@ -10,10 +10,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api import queries, waves
+from api import waves
 from api.auth import Ports, SignedIn
 from api.ports import ApiPorts
-from api.queries import Reader, reading
+from api.queries.received import (
+    DIRTY_HOURS,
+    KNOWN_METRICS,
+    METRICS_OF_DEVICE,
+    READINGS,
+    READINGS_BY_UNIT,
+    ROLLUP_STATE,
+    WAVEFORMS,
+)
+from api.reader import Reader, reading
 from api.rollups import Rolled, parts_of, unit_of
 from api.routes.devices import find_device
 from api.schemas import DEVICE_ID, Exercise, From, Many, To, page, split, step_seconds
@@ -80,12 +89,12 @@ async def readings(
         parameters = {"device": row["key"], "from": start, "to": end, "names": names or None}
         parameters |= {"rolled": step_s is not None and unit_of(step_s) is not None, "limit": POINTS_MAX + 1}
         await check_metrics(reader, names)
-        metrics = {m["key"]: m["name"] for m in await reader.rows(queries.METRICS_OF_DEVICE, parameters)}
+        metrics = {m["key"]: m["name"] for m in await reader.rows(METRICS_OF_DEVICE, parameters)}
         parameters["metrics"] = list(metrics)
         given = [] if raw else [c for c in calibrations_of(row["calibration"]) if c.metric in metrics.values()]
         parameters |= calibration_parameters(given, {name: key for key, name in metrics.items()})
         if step_s is None:
-            rows = await reader.rows(queries.READINGS, parameters)
+            rows = await reader.rows(READINGS, parameters)
         else:
             check_step(step_s, span_s, len(metrics))
             rows = await by_step(reader, parameters, start, end, step_s)
@@ -97,7 +106,7 @@ async def readings(
 
 
 def calibration_parameters(given: Sequence[Calibration], metrics: Mapping[str, int]) -> dict[str, Any]:
-    """For ``queries.CALIBRATION``; ``metrics``: name to key."""
+    """For ``CALIBRATION``; ``metrics``: name to key."""
     return {
         "calibrated": [metrics[c.metric] for c in given],
         "calibrated_from": ["-infinity" if c.from_us == ALWAYS_US else iso(c.from_us) for c in given],
@@ -118,17 +127,17 @@ async def by_step(
     """Buckets from rollups where they say what readings would, and from readings elsewhere."""
     unit_s = unit_of(step_s)
     rolled: Rolled | None = None
-    if unit_s is not None and (state := await reader.row(queries.ROLLUP_STATE)) and state["through"]:
-        dirty = [row["hour"] for row in await reader.rows(queries.DIRTY_HOURS, parameters)]
+    if unit_s is not None and (state := await reader.row(ROLLUP_STATE)) and state["through"]:
+        dirty = [row["hour"] for row in await reader.rows(DIRTY_HOURS, parameters)]
         rolled = Rolled(state["through"], state["raw_from"], dirty)
     parts = parts_of(start, end, unit_s, rolled)
-    sql = queries.READINGS_BY_UNIT[unit_s or 60]
+    sql = READINGS_BY_UNIT[unit_s or 60]
     return await reader.rows(sql, {**parameters, "step_s": step_s, **parts.sql_parameters()})
 
 
 async def check_metrics(reader: Reader, names: list[str]) -> None:
     """Raises NotFound for a metric that nothing ever sent."""
-    known = {row["name"] for row in await reader.rows(queries.KNOWN_METRICS, {"names": names})} if names else set()
+    known = {row["name"] for row in await reader.rows(KNOWN_METRICS, {"names": names})} if names else set()
     if missing := sorted(set(names) - known):
         raise NotFound(f"no device ever sent the metric {', '.join(missing)}")
 
@@ -162,7 +171,7 @@ async def waveforms(
             "to": end,
             "limit": PACKETS_MAX + 1,
         }
-        rows = await reader.rows(queries.WAVEFORMS, parameters)
+        rows = await reader.rows(WAVEFORMS, parameters)
     if len(rows) > PACKETS_MAX:
         raise PayloadError("too_much", f"more than {PACKETS_MAX} packets; ask for a shorter time")
     given = [] if raw else [c for c in calibrations_of(row["calibration"]) if c.metric in AXES]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn, address_of, door_of, require
-from api.queries import reading
+from api.queries.people import USERS
+from api.reader import reading
 from api.schemas import Login, reply
 from api.version import VERSION
 
@@ -55,6 +55,6 @@ async def users(session: SignedIn, ports: Ports) -> Response:
     """Accounts an alert can be assigned to."""
     require(session.actor, "users.read")
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.USERS)
+        rows = await reader.rows(USERS)
     shown = [{name: row[name] for name in ("name", "role", "area")} for row in rows if not row["disabled"]]
     return reply({"items": shown, "next": None})

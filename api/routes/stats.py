@@ -7,10 +7,10 @@ from datetime import timedelta
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn
 from api.filters import AlertFilter
-from api.queries import reading
+from api.queries.alarms import ALERT_COUNTS, ALERTS_BY_STATE, ALERTS_PER_10_MIN, ALERTS_TOP, OPERATOR_ALARMS
+from api.reader import reading
 from api.routes.received import window
 from api.schemas import Exercise, From, To, reply
 from domain.errors import PayloadError
@@ -35,11 +35,11 @@ async def alarms(
         "to": end,
     }
     async with reading(ports.pool) as reader:
-        totals = await reader.row(queries.ALERT_COUNTS, parameters)
-        called = await reader.row(queries.OPERATOR_ALARMS, parameters)
-        by_state = await reader.rows(queries.ALERTS_BY_STATE, parameters)
-        per_10_min = await reader.rows(queries.ALERTS_PER_10_MIN, parameters)
-        top = await reader.rows(queries.ALERTS_TOP, parameters)
+        totals = await reader.row(ALERT_COUNTS, parameters)
+        called = await reader.row(OPERATOR_ALARMS, parameters)
+        by_state = await reader.rows(ALERTS_BY_STATE, parameters)
+        per_10_min = await reader.rows(ALERTS_PER_10_MIN, parameters)
+        top = await reader.rows(ALERTS_TOP, parameters)
     assert totals is not None
     assert called is not None
     totals = {**totals, **called, "operator_alarms": called["incidents"] + called["alone"]}

@@ -9,12 +9,13 @@ import numpy as np
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn
 from api.handovers import handover_json
 from api.paging import LIMIT_DEFAULT, cursor_time, decode_cursor, encode_cursor
 from api.ports import ApiPorts
-from api.queries import Reader, reading
+from api.queries.received import TRACK
+from api.queries.trips import ALL_TRIPS, HANDOVERS_BEFORE, HANDOVERS_OF_TRIPS, TRIPS
+from api.reader import Reader, reading
 from api.routes.devices import find_device
 from api.routes.received import POINTS_MAX, window
 from api.schemas import DEVICE_ID, Cursor, Exercise, From, Limit, To, page
@@ -43,7 +44,7 @@ async def track(
     async with reading(ports.pool) as reader:
         row = await find_device(reader, ports, everywhere(session.actor), vehicle_id, exercise)
         parameters = {"device": row["key"], "from": start, "to": end, "limit": POINTS_MAX + 1}
-        rows = await reader.rows(queries.TRACK, parameters)
+        rows = await reader.rows(TRACK, parameters)
     truncated, rows = len(rows) > POINTS_MAX, rows[:POINTS_MAX]
     places = located(ports, rows) if rows else []
     actor = session.actor
@@ -109,7 +110,7 @@ async def trips(
     async with reading(ports.pool) as reader:
         row = await find_device(reader, ports, everywhere(session.actor), vehicle_id, exercise)
         asked = {"device": row["key"]}
-        return await trips_page(reader, queries.TRIPS, asked, session.actor, limit, cursor, vehicle=vehicle_id)
+        return await trips_page(reader, TRIPS, asked, session.actor, limit, cursor, vehicle=vehicle_id)
 
 
 @router.get("/trips")
@@ -124,7 +125,7 @@ async def all_trips(
     """Trips of all vehicles through the account's area, newest first, each as `GET /vehicles/{id}/trips` has it."""
     asked = {"state": state, "exercise": exercise}
     async with reading(ports.pool) as reader:
-        return await trips_page(reader, queries.ALL_TRIPS, asked, session.actor, limit, cursor)
+        return await trips_page(reader, ALL_TRIPS, asked, session.actor, limit, cursor)
 
 
 @router.get("/handovers")
@@ -139,7 +140,7 @@ async def handovers(
     before = decode_cursor("handovers", cursor, int)[0] if cursor else None
     asked = {"before": before, "exercise": exercise, "area": session.actor.area, "limit": limit + 1}
     async with reading(ports.pool) as reader:
-        rows = await reader.rows(queries.HANDOVERS_BEFORE, asked)
+        rows = await reader.rows(HANDOVERS_BEFORE, asked)
     next_ = encode_cursor("handovers", rows[limit - 1]["seq"]) if len(rows) > limit else None
     shown = [handover_json(row, session.actor) for row in rows[:limit]]
     return page([one for one in shown if one is not None], next_)
@@ -155,7 +156,7 @@ async def trips_page(
         query, {**asked, "area": actor.area, "limit": limit + 1, "after_id": after_id, "after": after}
     )
     shown = rows[:limit]
-    told = await reader.rows(queries.HANDOVERS_OF_TRIPS, {"trips": [r["id"] for r in shown]})
+    told = await reader.rows(HANDOVERS_OF_TRIPS, {"trips": [r["id"] for r in shown]})
     next_ = None
     if len(rows) > limit:
         next_ = encode_cursor("trips", to_us(shown[-1]["started_at"]), shown[-1]["id"])

@@ -10,11 +10,12 @@ import numpy as np
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api import queries
 from api.auth import Ports, SignedIn
 from api.paging import LIMIT_DEFAULT, decode_cursor, encode_cursor
 from api.ports import ApiPorts
-from api.queries import Reader, Row, reading
+from api.queries.devices import CAMERAS_IN_BOX
+from api.queries.places import DEVICES_IN_BOX, KEY_PLACES_IN_BOX, ZONE_RULES
+from api.reader import Reader, Row, reading
 from api.routes.alerts import find_alert
 from api.routes.cameras import box_round, point_of
 from api.schemas import Cursor, Datum, Limit, Text, device_json, location, page, place_json, reply, split
@@ -168,7 +169,7 @@ def points_of(texts: Sequence[str], datum: str) -> tuple[Any, Any]:
 async def rules_of(reader: Reader, ports: ApiPorts, alert: Mapping[str, Any]) -> list[ZoneRule]:
     """The zone rules in force for an alert."""
     asked = {"kind": alert["kind"], "now": from_us(ports.now_us())}
-    rows = await reader.rows(queries.ZONE_RULES, asked)
+    rows = await reader.rows(ZONE_RULES, asked)
     return rules_in_force([ZoneRule(**row) for row in rows], int(alert["severity"]))
 
 
@@ -202,10 +203,10 @@ async def contents_of(
         return Contents(near.metres.tolist(), ids, lambda at: ground.address(rows[at]))
     asked = {**box_round(lon, lat, radius_m), "area": actor.area, "now": from_us(ports.now_us())}
     if what == "cameras":
-        return by_distance(await reader.rows(queries.CAMERAS_IN_BOX, asked), lon, lat, radius_m, device_json)
+        return by_distance(await reader.rows(CAMERAS_IN_BOX, asked), lon, lat, radius_m, device_json)
     if what == "devices":
-        return by_distance(await reader.rows(queries.DEVICES_IN_BOX, asked), lon, lat, radius_m, located)
-    return by_distance(await reader.rows(queries.KEY_PLACES_IN_BOX, asked), lon, lat, radius_m, located)
+        return by_distance(await reader.rows(DEVICES_IN_BOX, asked), lon, lat, radius_m, located)
+    return by_distance(await reader.rows(KEY_PLACES_IN_BOX, asked), lon, lat, radius_m, located)
 
 
 def by_distance(

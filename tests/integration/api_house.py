@@ -17,11 +17,11 @@ import uvicorn
 from psycopg.types.json import Jsonb
 from websockets.asyncio.client import ClientConnection, connect
 
-from api import queries
 from api.accounts import issue_token
 from api.app import create_app, uvicorn_options
 from api.hub import Hub
 from api.ports import ApiPorts, Readiness
+from api.queries.people import ADD_USER
 from api.secrets import hash_password
 from db.pool import Connection, Pool
 from domain.clock import from_us, iso
@@ -205,7 +205,7 @@ async def make_users(conn: Connection) -> dict[str, str]:
     ]  # fmt: skip
     for name, role, area in users:
         row = {"name": name, "password_hash": password_hash(), "role": role, "area": area, "demo": False}
-        await conn.execute(queries.ADD_USER, row)
+        await conn.execute(ADD_USER, row)
     return {name: await issue_token(conn, name) for name, _, _ in users}
 
 

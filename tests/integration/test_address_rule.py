@@ -12,7 +12,7 @@ import shapely
 import typer
 from typer.testing import CliRunner, Result
 
-from api import queries
+from api.queries.places import ADDRESSES_OF_BUILDING
 from api.schemas import DeviceBody
 from db.address_rule import settle_rule, stored_rule
 from db.pool import Connection, Pool
@@ -96,7 +96,7 @@ async def test_addresses_of_another_rule(pool: Pool, run: Callable[..., Result],
     async with pool.connection() as conn:
         locator = await load_locator(conn)
         within = {"id": HOUSE, "building": RULE.building(HOUSE), "length": RULE.length}
-        others = await (await conn.execute(queries.ADDRESSES_OF_BUILDING.encode(), within)).fetchall()
+        others = await (await conn.execute(ADDRESSES_OF_BUILDING.encode(), within)).fetchall()
     assert [row[0] for row in others] == [ROOM]
     (place,) = locator.points(np.array([113.70701]), np.array([23.005]))
     assert (place.address_id, place.grid, place.method) == (OTHER, CELL, "nearest")

@@ -10,8 +10,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from api import queries
 from api.accounts import issue_token
+from api.queries.people import ADD_USER
 from db.devices import DeviceRow, upsert_devices
 from domain.clock import from_us, iso
 from tests.integration.api_house import (
@@ -456,7 +456,7 @@ async def test_quarantine_keeps_to_the_area(house: House) -> None:
     await register(house, sensor("HERE"), sensor("THERE", WANJIANG))
     async with house.pool.connection() as conn:
         user = {"name": "eng", "password_hash": password_hash(), "role": "engineer", "area": MACHONG, "demo": False}
-        await conn.execute(queries.ADD_USER, user)
+        await conn.execute(ADD_USER, user)
         house.tokens["eng"] = await issue_token(conn, "eng")
         await conn.execute(
             """INSERT INTO quarantine (received_at, topic, device_id, reason, detail, payload, digest)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from api import accounts, queries
+from api import accounts
 from api.filters import facts_of, parse_filter
-from api.queries import reading
+from api.queries.alerts import SNAPSHOT
+from api.reader import reading
 from db.devices import DeviceRow, upsert_devices
 from db.pool import Pool
 from domain.clock import from_us
@@ -46,7 +47,7 @@ async def test_snapshot_sql_and_live_filter_choose_the_same(house: House) -> Non
         for area in AREAS:
             parameters = {**wanted.sql_parameters(), "area": area, "limit": 100}
             async with reading(house.pool) as reader:
-                rows = await reader.rows(queries.SNAPSHOT, parameters)
+                rows = await reader.rows(SNAPSHOT, parameters)
             by_sql = {json.loads(row["alert"])["id"] for row in rows}
             facts = {id_: facts_of(body) for id_, body in house.writer.bodies.items()}
             actor = Actor("a", "responder", area)

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api import queries
-from api.queries import reading
+from api.queries.received import READINGS_BY_STEP
+from api.reader import reading
 from api.routes.received import by_step, calibration_parameters
 from db.devices import register_devices
 from db.maintenance import Retention, maintain
@@ -417,5 +417,5 @@ def test_the_sql_of_the_api_and_of_the_rollups_bound_values_alike() -> None:
     from ingest.rollup.store import OF_READINGS
 
     assert "least(greatest(r.value, -1e290), 1e290)" in OF_READINGS
-    assert "least(greatest(v.value, -1e290), 1e290)" in queries.READINGS_BY_STEP
-    assert "least(greatest(r.value, -1e290), 1e290) * c.scale" in queries.READINGS_BY_STEP
+    assert "least(greatest(v.value, -1e290), 1e290)" in READINGS_BY_STEP
+    assert "least(greatest(r.value, -1e290), 1e290) * c.scale" in READINGS_BY_STEP
