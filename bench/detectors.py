@@ -232,12 +232,16 @@ def measure_learnt(
         begin += WEEK
 
 
+READY = 400
+"""Blocks made before the clock starts."""
+
+
 def given(feed: Callable[[Block], object], blocks: Iterator[Readings]) -> Callable[[], object]:
     """Blocks are made before the clock starts, and let go when they were fed, as a server does.
 
     Kept, they would make every array of the next one fresh memory, at 60 ns a row.
     """
-    ready = [Block(next(blocks), (), (), (), (), 0) for _ in range(400)][::-1]
+    ready = [Block(next(blocks), (), (), (), (), 0) for _ in range(READY)][::-1]
 
     def one() -> object:
         return feed(ready.pop() if ready else Block(next(blocks), (), (), (), (), 0))
