@@ -7,6 +7,7 @@ import { DutyCard } from "./duty.js";
 import { numberText, say, t, term } from "./i18n.js";
 import { ageNode, chips } from "./list.js";
 import { Pictures } from "./pictures.js";
+import { SensorCard } from "./sensor.js";
 import { FILLS, NUMERALS, severityMark } from "./severity.js";
 import { dateTimeText, lagText, nowMs, parseMs, shortText, zoneLabel } from "./time.js";
 import { TripCard } from "./trips.js";
@@ -15,6 +16,7 @@ import { drawMeasured } from "./waveform.js";
 const STAGES = ["sampled", "received", "committed", "detected", "placed", "pushed"];
 const HISTORY_DELAY_MS = 250;
 const LINKS = ["snapshot_url", "clip_url"];
+const WITHOUT_ZERO = /_delay_s$|^rise_over_s$/;
 const MEASURE_DELAY_MS = 1500;
 const PUSH_SETTLED_MS = 10_000;
 
@@ -63,11 +65,12 @@ export class Detail extends EventTarget {
     };
     const p = this.parts;
     this.around = new Around(api);
+    this.sensor = new SensorCard(api);
     this.duty = new DutyCard(api);
     this.trip = new TripCard(api);
     this.pictures = new Pictures(api);
     fill(root, p.head, h("div", { class: "detail-scroll" }, p.actions, p.where,
-      h("section", { class: "card" }, p.why, this.pictures.node, p.plot, p.facts), this.trip.node, this.duty.node, this.around.node, p.times, p.history));
+      h("section", { class: "card" }, p.why, this.pictures.node, p.plot, p.facts), this.sensor.node, this.trip.node, this.duty.node, this.around.node, p.times, p.history));
     this.actions = new Actions({
       api, root: p.actions, changed: (alert) => this.dispatchEvent(new CustomEvent("alert", { detail: alert })),
       historyOf: async (id) => (await api.get(`alerts/${encodeURIComponent(id)}`)).history ?? [],
@@ -168,6 +171,7 @@ export class Detail extends EventTarget {
     this.actions.show(this.alert);
     this.renderWhere();
     this.renderWhy();
+    this.sensor.show(this.alert);
     this.trip.show(this.alert);
     this.duty.show(this.alert);
     this.around.show(this.alert);
@@ -269,8 +273,11 @@ export class Detail extends EventTarget {
 
   /** What the detector knew beside the value, less what says nothing. */
   features() {
-    return Object.entries(this.alert.evidence?.features ?? {}).filter(([name, value]) => (
-      value !== null && value !== "" && name !== "metric_keys" && !LINKS.includes(name) && !(name.endsWith("_delay_s") && value === 0)));
+    const features = this.alert.evidence?.features ?? {};
+    const unused = features.of === 1 ? ["n", "of"] : []; // one value is enough: no "n of m"
+    return Object.entries(features).filter(([name, value]) => (
+      value !== null && value !== "" && name !== "metric_keys" && !LINKS.includes(name) && !unused.includes(name)
+      && !(WITHOUT_ZERO.test(name) && value === 0)));
   }
 
   valueLine(alert, metric) {
