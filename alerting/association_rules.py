@@ -5,7 +5,7 @@
   real quakes). So many stations that all fit one another are one event as chance would not bring
   together once in ten weeks (``stations_needed``): three where the network is
   quiet, more where trucks and doors trigger all day (Poisson tail of the
-  background within the same ground and time).
+  background within the same ground and time, which may just now have become more).
 - **PLUM** (Cochran 2019): two neighbouring buildings that both shake strongly are
   an event, no source needed.
 - **Instant.** What reaches stations kilometres apart at one instant is no wave but
@@ -20,6 +20,7 @@ any width needs no projection; a chord is 0.03 % short at 500 km.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +68,10 @@ ASSUMED_A_DAY = 15.0
 
 ASSUMED_S = 1800.0
 """The assumption counts like so long a time of listening, and less and less of it while the hour fills."""
+
+WAKES, WAKING = 5.0, 0.02
+"""A city wakes within minutes, and its last hour does not know: its background may be so many times
+the counted one for so much of the time, half an hour a day."""
 
 BACKGROUND_S = 3600.0
 BACKGROUND_GAP_S = 60.0
@@ -153,19 +158,27 @@ def stations_needed(
 ) -> int:
     """The fewest stations that chance brings together less than ``allowed`` times a week.
 
-    ``near_an_hour``: background triggers within ``metres``; ``all_an_hour``: of the network. More
-    than ``STATIONS_MAX`` is never.
+    ``near_an_hour``: background triggers within ``metres``; ``all_an_hour``: of the network. It is a
+    mixture of two Poisson laws, the city as counted and the city that wakes. More than
+    ``STATIONS_MAX`` is never.
     """
     expected = near_an_hour / 3600 * 2 * (metres / V_M_S + SLACK_S)
     looks = all_an_hour * 168 * max(1.0, all_an_hour / TRIES_AN_HOUR)
-    term, below = math.exp(-expected), 0.0  # Poisson: exactly so many others, fewer than so many
-    for others in range(STATIONS_MAX):
-        tail = max(1.0 - below, term)  # where rounding has eaten it, its first term says enough
-        if others + 1 >= STATIONS_MIN and tail * looks < allowed:
+    chances = zip(_at_least(expected), _at_least(WAKES * expected), strict=True)
+    for others, (usual, awake) in enumerate(chances):
+        chance = (1 - WAKING) * usual + WAKING * awake
+        if others + 1 >= STATIONS_MIN and chance * looks < allowed:
             return others + 1
-        below += term
-        term *= expected / (others + 1)
     return STATIONS_MAX + 1
+
+
+def _at_least(expected: float) -> Iterator[float]:
+    """Chances (Poisson) of at least 0, 1, 2, … up to ``STATIONS_MAX - 1``."""
+    term, below = math.exp(-expected), 0.0
+    for count in range(STATIONS_MAX):
+        yield max(1.0 - below, term)  # where rounding has eaten it, its first term says enough
+        below += term
+        term *= expected / (count + 1)
 
 
 def is_instant(spread_s: float, size_m: float) -> bool:

@@ -135,6 +135,37 @@ def test_a_noisy_city_that_is_listened_to_from_now_on_has_no_event(
         assert told(a) == []
 
 
+def waking(seed: int) -> tuple[list[Trigger], Places]:
+    """An hour's night of 1,500 stations, and the first five minutes of a day with five times as many picks."""
+    night, where = noise(1500, 2.0, 62.0, seed)
+    rng = np.random.default_rng(seed)
+    seconds = np.sort(rng.uniform(3720, 4020, rng.poisson(1500 * 10 * 300 / 86_400)))
+    of = rng.integers(0, 1500, len(seconds))
+    return [*night, *(pick(i, s, *where[i]) for s, i in zip(seconds.tolist(), of.tolist(), strict=True))], where
+
+
+@pytest.mark.parametrize("seed", [9, 10, 17, 28])
+def test_a_city_that_wakes_within_minutes_has_no_event(seed: int) -> None:
+    """By the night's rate alone each of these is one."""
+    picks, where = waking(seed)
+    a = listening(where)
+    for t in picks:
+        a.add([t])
+        a.settle()
+    assert told(a) == []
+
+
+def test_a_quake_while_the_city_wakes_is_found_all_the_same() -> None:
+    picks, where = waking(9)
+    a = listening(where)
+    a.add([t for t in picks if t.t_us < T0 + 3800 * S])
+    metres = [math.hypot(e + 10_000, n) for e, n in where]
+    for i in sorted(range(len(where)), key=lambda i: metres[i]):
+        a.add([pick(i, 3800.0 + metres[i] / 5500, *where[i])])
+    assert only(a).devices >= 1400
+    assert (only(a).detected_us - T0) / S - 3800.0 < 4.0
+
+
 def test_a_quake_right_after_the_start_of_a_noisy_city_is_found() -> None:
     picks, where = noise(200, 50.0, 2.0, 1)
     a = listening(where)
@@ -165,14 +196,7 @@ def test_the_picker_names_each_device_it_listens_to_once() -> None:
 def test_what_is_assumed_gives_way_to_what_was_heard() -> None:
     start, half, known = (
         rules.background_an_hour(n, s, 48)
-        for n, s in (
-            (
-                0,
-                0,
-            ),
-            (100, 1800),
-            (200, 3600),
-        )
+        for n, s in ((0, 0), (100, 1800), (200, 3600))
     )
     assert start == pytest.approx(48 * rules.ASSUMED_A_DAY / 24)
     assert start < half < known == 201
