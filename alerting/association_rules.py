@@ -71,7 +71,8 @@ ASSUMED_S = 1800.0
 
 WAKES, WAKING = 5.0, 0.02
 """A city wakes within minutes, and its last hour does not know: its background may be so many times
-the counted one for so much of the time, half an hour a day."""
+the counted one for so much of the time, half an hour a day. That it is then tried more often, too, is
+left out: it would cost every real event a station or two."""
 
 BACKGROUND_S = 3600.0
 BACKGROUND_GAP_S = 60.0

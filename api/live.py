@@ -104,9 +104,7 @@ async def identify(ports: ApiPorts, message: Hello) -> Identity | None:
             return Identity(actor, None, now_us + round(TOKEN_TTL_S * 1e6))
         session = bound
     async with reading(ports.pool) as reader:
-        row = await reader.row(
-            SESSION, {"digest": session, "kind": "bearer", "now": from_us(now_us)}
-        )
+        row = await reader.row(SESSION, {"digest": session, "kind": "bearer", "now": from_us(now_us)})
     if row is None:
         return None
     return Identity(Actor(row["name"], row["role"], row["area"]), session, to_us(row["expires_at"]))

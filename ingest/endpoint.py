@@ -44,21 +44,16 @@ class Endpoint:
         )
 
     def context(self) -> ssl.SSLContext | None:
-        """With TLS: the system's authorities, or those of ``SSL_CERT_FILE``."""
+        """With TLS: the system's authorities are trusted, and those in the file of ``SSL_CERT_FILE``."""
         return ssl.create_default_context() if self.tls else None
 
 
 async def may_connect(endpoint: Endpoint, username: str, password: str) -> bool:
     """Whether the broker accepts these credentials; the trial session leaves nothing behind.
 
-    Raises: BrokerUnavailable when nobody answers there, or somebody we do not trust.
+    Raises: BrokerUnavailable when nobody answers there, or somebody who is no broker or not trusted.
     """
-    try:
-        return await _visit(endpoint, "", username, password)
-    except TimeoutError:
-        return False
-    except OSError as error:
-        raise BrokerUnavailable(f"no broker at {endpoint.host}:{endpoint.port}: {error}") from error
+    return await _visit(endpoint, "", username, password)
 
 
 async def take_over(url: str, client_ids: Sequence[str]) -> None:
@@ -69,26 +64,41 @@ async def take_over(url: str, client_ids: Sequence[str]) -> None:
     endpoint = Endpoint.parse(url)
     for client_id in client_ids:
         try:
-            await _visit(endpoint, client_id, endpoint.username, endpoint.password or "")
-        except OSError as error:  # a TimeoutError is one, too
-            log.warning("the broker did not let us end the session of %s: %s", client_id, error)
+            let_in = await _visit(endpoint, client_id, endpoint.username, endpoint.password or "")
+            reason = "" if let_in else "it refuses our account"
+        except BrokerUnavailable as error:
+            reason = str(error)
+        if reason:
+            log.warning("the session of %s could not be ended: %s", client_id, reason)
 
 
 async def _visit(endpoint: Endpoint, client_id: str, username: str | None, password: str) -> bool:
-    """Begin a clean session and leave; whether we were let in. Raises: OSError, TimeoutError."""
-    async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.context())
-        try:
-            packet = mqtt5.ConnectPacket(
-                client_id, username=username, password=password.encode(), clean_start=True
-            )
-            writer.write(packet.write())
-            answer = await reader.read(4096)
-            writer.write(mqtt5.DisconnectPacket().write())
-        finally:
-            writer.close()
+    """Begin a clean session and leave; whether we were let in. Raises: BrokerUnavailable."""
+    where = f"{endpoint.host}:{endpoint.port}"
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            answer = await _answer(endpoint, client_id, username, password)
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"no answer from {where} within {CONNECT_TIMEOUT_S:g} s") from error
+    except OSError as error:
+        raise BrokerUnavailable(f"no broker at {where}: {error}") from error
     try:
         connack, _ = mqtt5.read(memoryview(answer))
     except (IndexError, ValueError):
-        return False
-    return isinstance(connack, mqtt5.ConnAckPacket) and connack.reason_code == mqtt5.ConnAckReasonCode.SUCCESS
+        connack = None
+    if not isinstance(connack, mqtt5.ConnAckPacket):
+        raise BrokerUnavailable(f"{where} does not answer as an MQTT 5 broker; is it mqtt:// or mqtts://?")
+    return connack.reason_code == mqtt5.ConnAckReasonCode.SUCCESS
+
+
+async def _answer(endpoint: Endpoint, client_id: str, username: str | None, password: str) -> bytes:
+    """What comes back for a CONNECT; empty when the other side closes. Raises: OSError, TimeoutError."""
+    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.context())
+    try:
+        packet = mqtt5.ConnectPacket(client_id, username=username, password=password.encode(), clean_start=True)
+        writer.write(packet.write())
+        answer = await reader.read(4096)
+        writer.write(mqtt5.DisconnectPacket().write())
+        return answer
+    finally:
+        writer.close()

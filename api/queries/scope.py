@@ -1,4 +1,4 @@
-"""What every question of the API is limited to: an area, as ``Actor.sees`` says it, and an exercise."""
+"""What lies in the caller's area, as ``Actor.sees`` says it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,3 @@ AREA: LiteralString = """
 (%(area)s::text = '' OR starts_with(grid, %(area)s) OR starts_with(village, %(area)s)
  OR starts_with(town, %(area)s))
 """
-
-OF_EXERCISE = "(%(exercise)s::text = 'any' OR exercise IS NOT DISTINCT FROM %(exercise)s::text)"

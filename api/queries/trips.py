@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from api.queries.scope import OF_EXERCISE
-
 NEWEST_HANDOVER = "SELECT coalesce(max(seq), 0) AS seq FROM handover"
 
 HANDOVERS_AFTER = """
 SELECT seq, change, exercise, body FROM handover WHERE seq > %(seq)s ORDER BY seq LIMIT %(limit)s
 """
 
+_OF_EXERCISE = "(%(exercise)s::text = 'any' OR exercise IS NOT DISTINCT FROM %(exercise)s::text)"
+
 HANDOVERS_BEFORE = f"""
 SELECT seq, change, exercise, body FROM handover
-WHERE (%(before)s::bigint IS NULL OR seq < %(before)s) AND {OF_EXERCISE}
+WHERE (%(before)s::bigint IS NULL OR seq < %(before)s) AND {_OF_EXERCISE}
   AND (%(area)s::text = '' OR starts_with(left_town, left(%(area)s, 9))
        OR starts_with(entered_town, left(%(area)s, 9)))
 ORDER BY seq DESC LIMIT %(limit)s
@@ -32,5 +32,5 @@ ORDER BY started_at DESC, id DESC LIMIT %(limit)s
 """
 
 ALL_TRIPS = TRIPS.replace(
-    "WHERE device = %(device)s", f"WHERE {OF_EXERCISE} AND (%(state)s::text IS NULL OR state = %(state)s)"
+    "WHERE device = %(device)s", f"WHERE {_OF_EXERCISE} AND (%(state)s::text IS NULL OR state = %(state)s)"
 )

@@ -18,7 +18,7 @@ from db.address_rule import settle_rule
 from db.devices import register_devices, set_calibration, set_disabled
 from db.pool import Connection, connect
 from domain.calibration import checked_calibration
-from domain.errors import GridpulseError, NotFound
+from domain.errors import BrokerUnavailable, GridpulseError, NotFound
 from server.connect import database_url
 from server.embedded.broker_accounts import hash_password, is_bridge_filter
 from server.embedded.home import running_urls
@@ -263,11 +263,13 @@ async def effective(username: str, password: str) -> None:
 
 
 async def let_in(mqtt_url: str, username: str, password: str) -> bool:
-    """Whether the broker accepts these credentials now."""
+    """Whether the broker accepts these credentials now; one that is busy may do so later."""
     from ingest.endpoint import Endpoint, may_connect
 
-    endpoint = Endpoint.parse(mqtt_url)
-    return await may_connect(endpoint, username, password)
+    try:
+        return await may_connect(Endpoint.parse(mqtt_url), username, password)
+    except BrokerUnavailable:
+        return False
 
 
 def on_database(work: Callable[[Connection], Awaitable[Result]]) -> Result:

@@ -11,7 +11,7 @@ import shutil
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from server.embedded.broker_accounts import BrokerAccount, hash_password
 from server.embedded.stack import EmbeddedStack, embedded_stack
 from server.embedded.tls import Login, TlsFolder, TlsListener
 from tests.fix_stack import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -69,7 +70,7 @@ class Door:
     async def let_in(self, *names: str) -> None:
         self.accounts += [BrokerAccount(name, hash_password("pw"), "device") for name in names]
         await self.stack.write_accounts(self.accounts, self.revoked)
-        await until(lambda: self.may("plain", names[-1]))
+        await until(lambda: self.may("plain", names[-1]), f"{names[-1]} let in")
 
     async def may(self, how: str, name: str, certificate: Certificate | None = None) -> bool:
         with contextlib.suppress(*REFUSED):
@@ -122,17 +123,8 @@ class Door:
             await asyncio.to_thread(self._follower.look)
             return self.counted[reason] >= at_least
 
-        await until(enough)
+        await until(enough, f"{at_least} refused: {reason}")
         return self.counted[reason]
-
-
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            reached = condition()
-            if await reached if asyncio.iscoroutine(reached) else reached:
-                return
-            await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
@@ -376,5 +368,5 @@ async def test_ten_thousand_connections(home: Path) -> None:
             finally:
                 for writer in open_:
                     writer.close()
-        await until(lambda: door.may("tls", "D1", door.certificate("D1")), 60)
+        await until(lambda: door.may("tls", "D1", door.certificate("D1")), "D1 let in again", 60)
         assert door.skipped == []

@@ -117,6 +117,7 @@ export class Detail extends EventTarget {
     clearTimeout(this.measureTimer);
     this.dropPlot();
     this.pictures.clear();
+    this.sensor.clear();
     this.root.hidden = true;
   }
 

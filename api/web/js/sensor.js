@@ -1,54 +1,58 @@
 // The sensor behind an alert: is it heard of, and is anything wrong with itself?
 
 import { fill, h } from "./dom.js";
-import { say, t, term } from "./i18n.js";
+import { currentLanguage, say, t, term } from "./i18n.js";
 import { ageNode } from "./list.js";
-import { nowMs, parseMs, shortText, zoneLabel } from "./time.js";
+import { parseMs, shortText, zoneLabel } from "./time.js";
 
-const NOTED_AFTER_MS = 7000; // when it was last heard is written down every few seconds
+const NOTED_MS = 7000; // when a device was last heard is written down every few seconds
+const FRESH_MS = 60_000;
 
 export class SensorCard {
   constructor(api) {
-    this.api = api;
-    this.alert = null;
-    this.found = null;
-    this.node = h("section", { class: "card sensor" });
+    Object.assign(this, { api, alert: null, found: null, asked: 0 });
+    this.node = h("section", { class: "card sensor", hidden: true });
   }
 
   show(alert) {
     const other = alert.id !== this.alert?.id;
-    const moved = !other && alert.condition !== this.alert.condition;
+    const changed = other || alert.condition !== this.alert.condition || this.found?.problem;
     this.alert = alert;
     if (other) this.found = null;
-    if (other || moved) this.load();
+    if (changed) this.load();
     this.render();
   }
 
+  clear() {
+    clearTimeout(this.timer);
+    this.asked += 1;
+    this.alert = this.found = null;
+    this.node.hidden = true;
+  }
+
   async load() {
-    const { id, device, exercise } = this.alert;
-    clearTimeout(this.again);
+    clearTimeout(this.timer);
+    const asked = ++this.asked;
+    const { device, exercise } = this.alert;
     if (!device?.id) return;
     let found;
     try {
       found = await this.api.get(`devices/${encodeURIComponent(device.id)}`, exercise ? { exercise } : {});
     } catch (error) {
+      if (asked !== this.asked) return;
       found = error.status === 404 ? null : { problem: error.message };
     }
-    if (this.alert.id !== id) return;
+    if (asked !== this.asked) return;
     this.found = found;
     this.render();
-    if (found && !found.problem && this.isBehind() && nowMs() - this.receivedMs() < 4 * NOTED_AFTER_MS) {
-      this.again = setTimeout(() => this.alert.id === id && this.load(), NOTED_AFTER_MS);
-    }
+    if (found) this.timer = setTimeout(() => this.load(), this.isBehind() ? NOTED_MS : FRESH_MS);
   }
 
-  receivedMs() {
-    return parseMs(this.alert.timeline?.received);
-  }
-
-  /** Whether the registry does not know yet what the alert shows: that the sensor was heard. */
+  /** Whether the registry does not know yet that the sensor was heard; silence is no hearing. */
   isBehind() {
-    return !(parseMs(this.found.last_seen) >= this.receivedMs()) && Number.isFinite(this.receivedMs());
+    const heard = parseMs(this.alert.timeline?.received);
+    return !this.found.problem && this.alert.metric !== "silent_s" && Number.isFinite(heard)
+      && !(parseMs(this.found.last_seen) >= heard);
   }
 
   /** Nothing of a device that the registry does not know, or that lies outside one's area. */
@@ -64,18 +68,27 @@ export class SensorCard {
     const { name, product, floor, status, battery_pct: battery } = this.found;
     const behind = this.isBehind();
     const seen = behind ? this.alert.timeline.received : this.found.last_seen;
-    const known = [name, product, floor && t("sensor.floor", { floor }), Number.isFinite(battery) && t("sensor.battery", { pct: Math.round(battery) })];
+    const [before, after] = t("sensor.heard", { age: "|" }).split("|");
+    const known = [name, product, floorText(floor), Number.isFinite(battery) && t("sensor.battery", { pct: Math.round(battery) })];
     return [
-      h("p", null, !behind && [h("strong", null, term("device_status", status)), seen && " · "], seen && [t("sensor.heard"), " ", ageNode(seen)]),
+      h("p", null, !behind && [h("strong", null, term("device_status", status)), seen && " · "],
+        seen && [before, ageNode(seen), after]),
       known.some(Boolean) && h("p", { class: "quiet-text" }, known.filter(Boolean).join(" · "))];
   }
 
   faults() {
     const faults = this.found.faults.filter((fault) => fault.alert !== this.alert.id);
-    if (!faults.length) return h("p", { class: "quiet-text" }, t("sensor.no_fault"));
-    return [h("p", { class: "sensor-doubt" }, t("sensor.doubt")),
+    if (!this.found.faults.length) return h("p", { class: "quiet-text" }, t("sensor.no_fault"));
+    return faults.length > 0 && [h("p", { class: "sensor-doubt" }, t("sensor.doubt")),
       h("ul", { class: "sensor-faults" }, faults.map((fault) => h("li", null,
         h("strong", null, say(fault.title) || fault.kind), " ",
         h("span", { class: "quiet-text" }, t("sensor.since", { time: shortText(parseMs(fault.started_at)) })))))];
   }
+}
+
+/** The registry counts 0 for the ground floor, -1 for the first basement; in China the ground floor is 1. */
+function floorText(floor) {
+  if (!Number.isFinite(floor)) return null;
+  if (floor < 0) return t("sensor.basement", { n: -floor });
+  return floor === 0 ? t("sensor.ground") : t("sensor.floor", { n: currentLanguage() === "zh" ? floor + 1 : floor });
 }

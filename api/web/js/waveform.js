@@ -175,7 +175,9 @@ async function readingsOf(api, alert) {
   return answer.items ?? answer.points ?? [];
 }
 
-const WITHOUT_READINGS = ["vehicle", "camera"]; // their values are made here, no metric was ever sent
+// Values that are made here: no metric was ever sent.
+const WITHOUT_READINGS = ["vehicle", "camera"];
+const MADE_HERE = ["silent_s", "clock_skew_s", "flat_s"];
 
 /** Draw what there is for an alert; resolves to {dispose, points, kind}. */
 export async function drawMeasured(container, api, alert) {
@@ -190,7 +192,7 @@ export async function drawMeasured(container, api, alert) {
       if (!container.isConnected) return nothing("");
       if (joined.time.length) return drawWaveform(container, alert, joined);
     }
-    if (WITHOUT_READINGS.includes(alert.device?.kind)) return nothing("");
+    if (WITHOUT_READINGS.includes(alert.device?.kind) || MADE_HERE.includes(alert.metric)) return nothing("");
     const rows = alert.metric ? await readingsOf(api, alert) : [];
     if (!container.isConnected) return nothing("");
     return rows.length ? drawReadings(container, alert, rows) : nothing(t("plot.nothing"));

@@ -1,4 +1,4 @@
-"""Benchmarks that need no server run to their end, small: their figures are not looked at."""
+"""Benchmarks of detectors run to their end, small: their figures are not looked at."""
 
 from __future__ import annotations
 
