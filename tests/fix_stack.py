@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import aiomqtt
 import psycopg
 import pytest
 
 from db.migrate import migrate
 from db.pool import Pool, open_pool
+from ingest.endpoint import Endpoint
 from server.embedded.stack import EmbeddedStack, embedded_stack
 
 TEMPLATE = "gridpulse_template"
+END = "test/end"
 TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 _numbers = itertools.count(1)
 
@@ -93,8 +96,24 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+async def clean_broker(stack: EmbeddedStack) -> None:
+    """Take away what another module's devices left: retained states come to every new subscriber."""
+    endpoint = Endpoint.parse(stack.urls.mqtt_url or "")
+    async with aiomqtt.Client(
+        endpoint.host, endpoint.port, username=endpoint.username, password=endpoint.password
+    ) as client:
+        await client.subscribe("#")
+        await client.publish(END)
+        async for message in client.messages:
+            if message.topic.matches(END):
+                return
+            if message.retain:
+                await client.publish(message.topic.value, b"", retain=True)
+
+
 @pytest.fixture
-def broker(stack: EmbeddedStack) -> Broker:
+def broker(stack: EmbeddedStack, clean_broker: None) -> Broker:
     urls = stack.urls
     assert urls.mqtt_url is not None
     assert urls.simulator_mqtt_url is not None
