@@ -31,10 +31,12 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)
 	@$(BIN)/gridpulse up
 
-# Those of unit/ share nothing and run on every core; the others have real services and clocks, and the machine to themselves.
+# Those of unit/ share nothing and run on every core; of the others two files at a time, each worker with services of
+# its own. Those with load or real time of their own have the machine to themselves; those of the page share one server.
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit -n auto
-	$(BIN)/python -m pytest --ignore=tests/unit
+	$(BIN)/python -m pytest --ignore=tests/unit -m "not alone and not browser" -n 2 --dist loadfile
+	$(BIN)/python -m pytest --ignore=tests/unit -m "alone or browser"
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit tests/test_architecture.py tests/test_docs.py

@@ -14,7 +14,7 @@ from ingest.endpoint import Endpoint
 from tests.acceptance.live import live_feed
 from tests.fix_server import LiveServer
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 STAGES = ("sampled", "received", "committed", "detected", "placed", "pushed")
 

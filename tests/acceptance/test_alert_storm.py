@@ -14,7 +14,7 @@ import pytest
 from simulators.publisher import Publisher
 from tests.fix_server import Server, server_home
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 SENSORS = 1000
 SECONDS = 10.0

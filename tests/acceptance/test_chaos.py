@@ -19,7 +19,7 @@ from tests.chaos.house import House, house
 from tests.chaos.proof import account, quiet
 from tests.chaos.schedule import ALL, KINDS, at_random, each_once
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 SEED = int(os.environ.get("GRIDPULSE_CHAOS_SEED", "1"))
 EVERY = {(part, kind) for part, kinds in KINDS.items() for kind in kinds}

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fix_server import Server, server_home
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 BEGIN_S = 1_790_000_000
 SECONDS = 60

@@ -23,7 +23,7 @@ from tests.fix_server import Server, server_home
 from tests.fix_stack import free_port
 from tests.waiting import until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 SUMS = (
     "SELECT coalesce(sum(received), 0)::int, coalesce(sum(stored), 0)::int, coalesce(sum(duplicate), 0)::int, "

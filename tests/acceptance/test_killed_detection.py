@@ -13,7 +13,7 @@ import pytest
 from simulators.publisher import Publisher
 from tests.fix_server import Server, server_home
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 Message = tuple[str, bytes]
 ALERTS = """

@@ -24,7 +24,7 @@ from tests.fix_server import Server, server_home
 from tests.fix_stack import free_port
 from tests.waiting import until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 DEVICES = 20
 NUMBERS = "SELECT count(*), count(DISTINCT (device, seq)), count(*) FILTER (WHERE late) FROM reading"

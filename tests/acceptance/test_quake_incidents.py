@@ -13,7 +13,7 @@ import pytest
 
 from tests.fix_server import SHARED, Server, server_home
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 FOLDER = SHARED / "openeew"
 ORIGIN = {

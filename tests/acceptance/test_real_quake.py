@@ -19,7 +19,7 @@ from tests.acceptance.openeew import Station, stations
 from tests.fix_server import SHARED, Server, server_home
 from tests.waiting import until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 RECORDING = SHARED / "openeew/2018-02-16.jsonl.gz"
 SCREENSHOT = Path("test-results/real-quake.png")

@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from ingest.endpoint import Endpoint
 from tests.fix_server import LiveServer
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 HOUR_S = 3600.0
 Sent = Iterable[tuple[str, float, float]]
