@@ -306,8 +306,17 @@ class Visitor:
         await self.wait("window.__app.map?.idle", 60)
 
     async def open(self, alert: dict[str, Any]) -> None:
-        """Open an alert's detail by a click on its row."""
-        await self.page.click(f"#alerts [data-key='{alert['id']}']")
+        """Open an alert's detail by a click on its row, wherever it is folded away."""
+        row = self.page.locator(f"#alerts [data-key='{alert['id']}']")
+        folded = self.page.locator("#alerts .row-incident:not(:has(.row-why))")
+
+        async def shown() -> bool:
+            if not await row.count() and await folded.count():
+                await folded.first.click()
+            return bool(await row.count())
+
+        await until(shown, f"a row for {alert['id']}")
+        await row.click()
         await self.wait(f"window.__app.selected === '{alert['id']}'")
 
     async def app(self, name: str) -> Any:
