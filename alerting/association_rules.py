@@ -20,7 +20,6 @@ any width needs no projection; a chord is 0.03 % short at 500 km.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -165,21 +164,19 @@ def stations_needed(
     """
     expected = near_an_hour / 3600 * 2 * (metres / V_M_S + SLACK_S)
     looks = all_an_hour * 168 * max(1.0, all_an_hour / TRIES_AN_HOUR)
-    chances = zip(_at_least(expected), _at_least(WAKES * expected), strict=True)
-    for others, (usual, awake) in enumerate(chances):
-        chance = (1 - WAKING) * usual + WAKING * awake
+    awake = WAKES * expected
+    # Poisson: exactly so many others, fewer than so many; where rounding has eaten a tail, its first term does.
+    term, below = math.exp(-expected), 0.0
+    awake_term, awake_below = math.exp(-awake), 0.0
+    for others in range(STATIONS_MAX):
+        chance = (1 - WAKING) * max(1.0 - below, term) + WAKING * max(1.0 - awake_below, awake_term)
         if others + 1 >= STATIONS_MIN and chance * looks < allowed:
             return others + 1
-    return STATIONS_MAX + 1
-
-
-def _at_least(expected: float) -> Iterator[float]:
-    """Chances (Poisson) of at least 0, 1, 2, … up to ``STATIONS_MAX - 1``."""
-    term, below = math.exp(-expected), 0.0
-    for count in range(STATIONS_MAX):
-        yield max(1.0 - below, term)  # where rounding has eaten it, its first term says enough
         below += term
-        term *= expected / (count + 1)
+        term *= expected / (others + 1)
+        awake_below += awake_term
+        awake_term *= awake / (others + 1)
+    return STATIONS_MAX + 1
 
 
 def is_instant(spread_s: float, size_m: float) -> bool:

@@ -24,7 +24,6 @@ from api.metrics import ALERT_LATENCY, LIVE_CLIENTS, LIVE_FRAMES
 from api.poll import poll_values, positions_since
 from api.queries.alerts import CHANGES_AFTER, CURSOR_BOUNDS, MARK_PUSHED, NEWEST_CURSOR
 from api.queries.people import SESSIONS_ALIVE, USERS_ENABLED
-from api.queries.received import NEWEST_POSITIONS
 from api.reader import Reader, reading, writing
 from api.registry import Registry
 from api.snapshots import Snapshots, read_snapshot
@@ -288,7 +287,7 @@ class Hub:
         client.subscriptions[wanted.id] = subscription
         if wanted.channel == "vehicles":
             after = from_us(self.now_us() - round(VEHICLES_BACK_S * 1e6))
-            fresh = await positions_since(self.pool, NEWEST_POSITIONS, after)
+            fresh = await positions_since(self.pool, after)
             merge_items(subscription.waiting, self.feed.visible(fresh, subscription))
 
     async def device_key(self, actor: Actor, device_id: str, exercise: str | None) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 
 from api.feed import Feed
 from api.queries.received import POSITIONS_AFTER, SEEN_AFTER
@@ -35,7 +35,7 @@ async def poll_values(pool: Pool, feed: Feed, now_us: Callable[[], int]) -> None
         started = from_us(now_us())
         if feed.subscriptions:
             try:
-                fresh = await positions_since(pool, POSITIONS_AFTER, after - OVERLAP)
+                fresh = await positions_since(pool, after - OVERLAP)
                 fresh.devices = await devices_since(pool, after - OVERLAP)
             except DatabaseUnavailable as error:
                 log.warning("cannot poll values now, trying again: %s", error)
@@ -44,10 +44,10 @@ async def poll_values(pool: Pool, feed: Feed, now_us: Callable[[], int]) -> None
         after = started
 
 
-async def positions_since(pool: Pool, sql: LiteralString, after: datetime) -> Fresh:
+async def positions_since(pool: Pool, after: datetime) -> Fresh:
     """The newest position of every vehicle that sent one after a time."""
     async with reading(pool, asked=False) as reader:
-        rows = await reader.rows(sql, {"after": after})
+        rows = await reader.rows(POSITIONS_AFTER, {"after": after})
     return Fresh(vehicles=by_key(rows))
 
 

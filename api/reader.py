@@ -1,4 +1,7 @@
-"""The one way the API reaches the database: reads in one read-only transaction with a time limit and UTC."""
+"""The one way the API reaches the database: reads in one read-only transaction with a time limit and UTC.
+
+Holds no SQL of its own: that is ``api.queries``.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """One connection to the broker: bytes in, packets out, and the token that acknowledges one read.
 
-It decodes all packets of a socket read at once and hands their messages over as one block.
+It decodes all packets of a socket read at once and hands their messages over as one block. Refuses to
+connect again and to acknowledge by itself: that is ``ingest.session``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Where the broker is, and two short visits to it: to try an account, and to end a session."""
+"""Where the broker is, and two short visits to it: to try an account, and to end a session.
+
+Refuses to stay: who receives and acknowledges is ``ingest.session``.
+"""
 
 from __future__ import annotations
 

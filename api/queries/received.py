@@ -105,12 +105,8 @@ SELECT key, last_seen AS t, online, battery_pct, rssi_dbm, firmware FROM device
 WHERE last_seen > %(after)s ORDER BY last_seen LIMIT 5000
 """
 
+# The newest position of each vehicle that has one since then.
 POSITIONS_AFTER = """
-SELECT DISTINCT ON (device) device AS key, time AS t, lon, lat, speed_kmh, heading_deg, bed, cover
-FROM position WHERE time > %(after)s ORDER BY device, time DESC
-"""
-
-NEWEST_POSITIONS = """
 SELECT DISTINCT ON (device) device AS key, time AS t, lon, lat, speed_kmh, heading_deg, bed, cover
 FROM position WHERE time > %(after)s ORDER BY device, time DESC
 """
